@@ -1,0 +1,1 @@
+"""The HTTP side: look-ups, the serving gate, metrics and report pages."""

@@ -1,0 +1,1 @@
+"""A feature store with a training-serving skew guard."""

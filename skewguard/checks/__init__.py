@@ -1,0 +1,1 @@
+"""One module a check; each takes its inputs and returns a CheckResult."""

@@ -1,0 +1,238 @@
+"""Opens a Feast repository and turns its registry into frozen definitions. The one place that reads Feast's objects.
+
+Feast takes seconds to import, so every import of it stays inside the functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skewguard.definitions import FieldDef, OnDemandDef, Projection, ServiceDef, SourceDef, ViewDef
+from skewguard.errors import BadInputError, RepositoryError, UnknownNameError
+
+if TYPE_CHECKING:
+    from feast import FeatureStore, OnDemandFeatureView
+
+
+def _field(field: Any) -> FieldDef:
+    return FieldDef(field.name, field.dtype.to_value_type().name)
+
+
+def source_def(source: Any, repo_path: Path) -> SourceDef:
+    """A Feast data source as a SourceDef; ``kind`` is "parquet" for Parquet files, else the class's name.
+
+    A push or stream source counts by its batch source. Relative paths are relative to ``repo_path``.
+    """
+    source = getattr(source, "batch_source", None) or source
+    kind, path = type(source).__name__, ""
+    if kind == "FileSource":
+        path = source.file_options.uri
+        file_format = type(source.file_format).__name__ if source.file_format is not None else ""
+        if file_format in ("", "ParquetFormat"):
+            kind = "parquet"
+        if "://" not in path:
+            path = str((repo_path / path).resolve())
+        elif path.startswith("file://"):
+            path = path.removeprefix("file://")
+    return SourceDef(
+        kind=kind,
+        path=path or source.name,
+        timestamp_field=source.timestamp_field or "",
+        created_timestamp_column=source.created_timestamp_column or None,
+        field_mapping=tuple(sorted((source.field_mapping or {}).items())),
+    )
+
+
+def view_def(view: Any, repo_path: Path) -> ViewDef:
+    """A Feast FeatureView (batch or stream) as a ViewDef. A ttl of zero means no limit, as in Feast's offline stores."""
+    from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME
+
+    join_keys = tuple(_field(column) for column in view.entity_columns if column.name != DUMMY_ENTITY_ID)
+    key_names = {key.name for key in join_keys}
+    if view.batch_source is None:
+        raise RepositoryError(f"Feature view {view.name!r} has no batch source; add one, so that it can be compared.")
+    return ViewDef(
+        name=view.name,
+        entities=tuple(name for name in view.entities if name != DUMMY_ENTITY_NAME),
+        join_keys=join_keys,
+        features=tuple(_field(f) for f in view.features if f.name not in key_names),
+        ttl=view.ttl or None,
+        source=source_def(view.batch_source, repo_path),
+        online=bool(view.online),
+    )
+
+
+class FeastRepo:
+    """A Feast repository, opened once: the registry as definitions, Feast's own objects where a library needs them.
+
+    Attributes: ``path`` (folder with feature_store.yaml), ``store`` (feast.FeatureStore), ``project``.
+    Raises RepositoryError when there is no feature_store.yaml, or it or the registry cannot be read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).resolve()
+        self.store = _open_store(self.path)
+        self.project: str = self.store.project
+
+    def view_names(self) -> list[str]:
+        """Names of the materializable feature views (batch and stream)."""
+        return [view.name for view in self._feast_views()]
+
+    def service_names(self) -> list[str]:
+        """Names of the feature services."""
+        return sorted(service.name for service in self.store.list_feature_services())
+
+    def views(self) -> tuple[ViewDef, ...]:
+        """Every feature view that has rows of its own (not on-demand)."""
+        return tuple(view_def(view, self.path) for view in self._feast_views())
+
+    def view(self, name: str) -> ViewDef:
+        """One feature view; raises UnknownNameError."""
+        return view_def(self.feast_view(name), self.path)
+
+    def service(self, name: str) -> ServiceDef:
+        """One feature service; raises UnknownNameError."""
+        for service in self.store.list_feature_services():
+            if service.name == name:
+                return self._service_def(name, service.feature_view_projections, dict(service.tags))
+        raise UnknownNameError("feature service", name, self.service_names())
+
+    def feature_list(self, features: Sequence[str]) -> ServiceDef:
+        """A list of ``view:feature`` references as a nameless service; raises UnknownNameError, BadInputError."""
+        import copy
+
+        views = {view.name: view for view in (*self._feast_views(), *self._feast_on_demand())}
+        grouped: dict[str, list[str]] = {}
+        for reference in features:
+            view_name, separator, feature = reference.partition(":")
+            if not separator or not feature or "@" in view_name:
+                raise BadInputError("features", repr(reference), "'<feature view>:<feature>' without a version")
+            if view_name not in views:
+                raise UnknownNameError("feature view", view_name, views)
+            known = [f.name for f in views[view_name].features]
+            if feature not in known:
+                raise UnknownNameError(f"feature of view {view_name!r}", feature, known)
+            if feature not in grouped.setdefault(view_name, []):
+                grouped[view_name].append(feature)
+        projections = []
+        for view_name, names in grouped.items():
+            projection = copy.copy(views[view_name].projection)
+            by_name = {f.name: f for f in views[view_name].features}
+            projection.features = [by_name[name] for name in names]
+            projections.append(projection)
+        return self._service_def("", projections, {})
+
+    def watermarks(self) -> dict[str, datetime | None]:
+        """Per view: the end of its last materialization (UTC), None where it never ran."""
+        return {view.name: _utc(view.most_recent_end_time) for view in self._feast_views()}
+
+    def record_materialization(self, view: str, start: datetime, end: datetime) -> None:
+        """Put a materialized window into the registry, so that Feast and the guard see the same watermark."""
+        registry = self.store.registry
+        registry.apply_materialization(self.feast_view(view), self.project, start, end)
+        self.store.refresh_registry()
+
+    def apply(self) -> None:
+        """``feast apply``: read the definitions in the repository's Python files into the registry."""
+        from feast.repo_config import load_repo_config
+        from feast.repo_operations import apply_total
+
+        with quiet_feast():
+            config = load_repo_config(self.path, self.path / "feature_store.yaml")
+            with contextlib.chdir(self.path):
+                apply_total(config, self.path, skip_source_validation=False)
+        self.store = _open_store(self.path)
+
+    def feast_view(self, name: str) -> Any:
+        """Feast's own FeatureView object; raises UnknownNameError."""
+        for view in self._feast_views():
+            if view.name == name:
+                return view
+        raise UnknownNameError("feature view", name, self.view_names())
+
+    def feast_on_demand(self, name: str) -> OnDemandFeatureView:
+        """Feast's own OnDemandFeatureView object; raises UnknownNameError."""
+        found = {view.name: view for view in self._feast_on_demand()}
+        if name not in found:
+            raise UnknownNameError("on-demand feature view", name, found)
+        return found[name]
+
+    def _feast_views(self) -> list[Any]:
+        return [*self.store.list_batch_feature_views(), *self.store.list_stream_feature_views()]
+
+    def _feast_on_demand(self) -> list[Any]:
+        return list(self.store.list_on_demand_feature_views())
+
+    def _service_def(self, name: str, feast_projections: Iterable[Any], tags: dict[str, str]) -> ServiceDef:
+        views = {view.name: view for view in self._feast_views()}
+        on_demand_views = {view.name: view for view in self._feast_on_demand()}
+        projections: list[Projection] = []
+        on_demand: list[OnDemandDef] = []
+        for item in feast_projections:
+            if item.name in views:
+                projections.append(self._projection(item, views[item.name]))
+            elif item.name in on_demand_views:
+                on_demand.append(self._on_demand(item, on_demand_views[item.name], views))
+            else:
+                raise UnknownNameError(f"feature view of service {name!r}", item.name, [*views, *on_demand_views])
+        return ServiceDef(name, tuple(projections), tuple(on_demand), tags)
+
+    def _projection(self, item: Any, view: Any) -> Projection:
+        definition = view_def(view, self.path)
+        key_names = {key.name for key in definition.join_keys}
+        features = tuple(_field(f) for f in item.features if f.name not in key_names)
+        return Projection(definition, features, item.name_alias, tuple(sorted(item.join_key_map.items())))
+
+    def _on_demand(self, item: Any, view: Any, views: dict[str, Any]) -> OnDemandDef:
+        inputs = []
+        for source in view.source_feature_view_projections.values():
+            if source.name not in views:
+                raise UnknownNameError(f"input view of on-demand view {view.name!r}", source.name, views)
+            inputs.append(self._projection(source, views[source.name]))
+        requests = [f for source in view.source_request_sources.values() for f in source.schema]
+        transformation = view.feature_transformation
+        return OnDemandDef(
+            name=view.name,
+            features=tuple(_field(f) for f in item.features),
+            inputs=tuple(inputs),
+            request_fields=tuple(_field(f) for f in requests),
+            mode=str(getattr(view.mode, "value", view.mode)),
+            source_text=str(getattr(transformation, "udf_string", "") or ""),
+            alias=item.name_alias,
+            all_features=tuple(_field(f) for f in view.features),
+        )
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    if moment is None:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _open_store(path: Path) -> FeatureStore:
+    config_file = path / "feature_store.yaml"
+    if not config_file.is_file():
+        raise RepositoryError(f"No feature_store.yaml in {path}; give the folder of a Feast repository with --repo.")
+    with quiet_feast():
+        from feast import FeatureStore
+
+        try:
+            return FeatureStore(repo_path=str(path))
+        except Exception as error:  # noqa: BLE001  (Feast raises anything here; all of it means the same to the user)
+            raise RepositoryError(f"Feast cannot open {config_file}: {type(error).__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def quiet_feast() -> Iterator[None]:
+    """Keep Feast's own prints and deprecation warnings off the terminal while it works."""
+    import warnings
+
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield

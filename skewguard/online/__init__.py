@@ -1,0 +1,1 @@
+"""Online side: Feast's Redis layout, reader, materializer, embedded Redis."""
