@@ -50,7 +50,7 @@ def source_def(source: Any, repo_path: Path) -> SourceDef:
 
 
 def view_def(view: Any, repo_path: Path) -> ViewDef:
-    """A Feast FeatureView (batch or stream) as a ViewDef. A ttl of zero means no limit, as in Feast's offline stores."""
+    """A Feast FeatureView (batch or stream) as a ViewDef. A ttl of zero means no limit, as it does in Feast offline."""
     from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME
 
     join_keys = tuple(_field(column) for column in view.entity_columns if column.name != DUMMY_ENTITY_ID)
@@ -224,7 +224,7 @@ def _open_store(path: Path) -> FeatureStore:
 
         try:
             return FeatureStore(repo_path=str(path))
-        except Exception as error:  # noqa: BLE001  (Feast raises anything here; all of it means the same to the user)
+        except Exception as error:  # Feast raises anything here; all of it means the same to the user
             raise RepositoryError(f"Feast cannot open {config_file}: {type(error).__name__}: {error}") from error
 
 

@@ -23,6 +23,7 @@ class Cause(StrEnum):
     ORPHAN_ONLINE = "orphan_online"
     UNIT_SCALE = "unit_scale"
     CONSTANT_OFFSET = "constant_offset"
+    TIMEZONE_SHIFT = "timezone_shift"
     NULL_DEFAULT = "null_default"
     TYPE_CAST = "type_cast"
     DEFINITION_CHANGED = "definition_changed"

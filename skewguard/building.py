@@ -1,0 +1,125 @@
+"""Builds a training set in steps: entity rows, point-in-time join, on-demand features, training checks, contract."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from skewguard.config import ServicePolicy
+from skewguard.contract import iso
+from skewguard.definitions import ServiceDef
+from skewguard.errors import BadInputError
+from skewguard.findings import CheckResult, Verdict
+from skewguard.gate import Decision
+from skewguard.offline.asof import point_in_time
+from skewguard.offline.entity_rows import normalise_entity_rows
+from skewguard.offline.sources import connect
+from skewguard.on_demand import add_on_demand
+from skewguard.running import guarded
+from skewguard.training_set import TrainingInputs, TrainingSet, library_versions, write_contract
+
+if TYPE_CHECKING:
+    from skewguard.guard import SkewGuard
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a training set is built; see SkewGuard.training_set."""
+
+    full_feature_names: bool = False
+    filter_by_created_timestamp: bool = False
+    seeds: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A training set before the gate."""
+
+    table: pa.Table
+    service: ServiceDef
+    entity_columns: tuple[str, ...]
+    timestamp_column: str
+    options: Options
+    suite_digest: str | None = None
+
+
+def build(guard: SkewGuard, entity_df: Any, service: ServiceDef, options: Options) -> Built:
+    """Join the features point in time and add the on-demand ones."""
+    rows = normalise_entity_rows(entity_df, service, full_feature_names=options.full_feature_names)
+    if rows.table.num_rows == 0:
+        raise BadInputError("entity_df", "no rows", "at least one entity row")
+    with connect() as con:
+        table = point_in_time(
+            con,
+            rows.table,
+            (*service.projections, *service.hidden),
+            timestamp_column=rows.timestamp_column,
+            full_feature_names=options.full_feature_names,
+            filter_by_created_timestamp=options.filter_by_created_timestamp,
+        )
+    table = add_on_demand(table, service, guard.feast, options.full_feature_names)
+    names = tuple(rows.table.column_names)
+    outputs = [f.name for f in service.outputs(options.full_feature_names)]
+    return Built(table.select([*names, *outputs]), service, names, rows.timestamp_column, options)
+
+
+def training_checks(
+    guard: SkewGuard, service: ServiceDef, built: Built, policy: ServicePolicy
+) -> tuple[list[CheckResult], dict[str, Any]]:
+    """The checks before ``fit``: the suite on these rows, and what the guard last saw of the online store."""
+    from skewguard.checks.expectations import check_training
+
+    checks = [guarded("expectations", lambda: check_training(guard, service, built.table))]
+    if not service.name:
+        return checks, {"skew": "a feature list has no verdict of its own"}
+    skew_checks, provenance = _skew(guard, service, policy)
+    return [*checks, *skew_checks], provenance
+
+
+def _skew(guard: SkewGuard, service: ServiceDef, policy: ServicePolicy) -> tuple[list[CheckResult], dict[str, Any]]:
+    """The checks of the latest run, of a new one where there is none; nothing where nothing was ever materialized."""
+    from skewguard.history import History
+
+    state = guard.state.gate(service.name)
+    if state is None:
+        watermarks = guard.feast.watermarks()
+        if all(watermarks.get(view.name) is None for view in service.views):
+            return [], {"skew": "nothing is materialized yet, so there is nothing online to compare with"}
+        _LOG.info("no verdict for %s yet: checking now", service.name)
+        run = guard.check(service.name)
+    else:
+        age = guard.clock() - state.finished_at
+        if policy.verdict_max_age is not None and age > policy.verdict_max_age:
+            reason = f"the last verdict is {age / timedelta(hours=1):.1f} hours old; run `skewguard check` first"
+            return [CheckResult("skew", "inconclusive", reason=reason)], {"run_id": state.run_id}
+        run = History(guard.state.history).run(state.run_id)
+    provenance = {"run_id": run.run_id, "verdict": run.verdict.value, "as_of": iso(run.as_of)}
+    checks = [check for check in run.checks if check.check != "definition"]  # this training set writes a new contract
+    if run.verdict is Verdict.INCONCLUSIVE and all(check.status == "ok" for check in checks):
+        checks.append(CheckResult("skew", "inconclusive", reason="; ".join(run.reasons)))
+    return checks, provenance
+
+
+def finish(built: Built, decision: Decision, provenance: Mapping[str, Any]) -> TrainingSet:
+    """Write the contract of a training set that passed, and hand both over."""
+    contract = write_contract(
+        TrainingInputs(
+            service=built.service,
+            table=built.table,
+            entity_columns=built.entity_columns,
+            timestamp_column=built.timestamp_column,
+            full_feature_names=built.options.full_feature_names,
+            created_cutoff=built.options.filter_by_created_timestamp,
+            seeds=built.options.seeds,
+            suite_digest=built.suite_digest,
+        )
+    ).with_provenance(versions=library_versions(), verdict=decision.verdict.value, **provenance)
+    names = tuple(f.name for f in built.service.outputs(built.options.full_feature_names))
+    return TrainingSet(built.table, built.service, names, contract, decision)

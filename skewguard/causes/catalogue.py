@@ -1,0 +1,102 @@
+"""What each cause means for action: can the online store be repaired from offline, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skewguard.findings import Cause
+
+
+@dataclass(frozen=True)
+class CauseInfo:
+    """``says`` completes "<n> rows of <view> ..."; ``advice`` is what to do; ``repairable`` from offline rows."""
+
+    says: str
+    advice: str
+    repairable: bool = False
+
+
+_REPAIR = "Run `skewguard repair`: it shows its plan, then writes the expected values."
+_PIPELINE = "Fix the pipeline that writes the online value"
+
+CATALOGUE: dict[Cause, CauseInfo] = {
+    Cause.NOT_MATERIALIZED: CauseInfo(
+        "hold a value from before the last offline rows, which lie past the watermark",
+        "Run `skewguard materialize`, and more often if this returns.",
+    ),
+    Cause.LATE_ARRIVAL: CauseInfo(
+        "miss a row that arrived offline after its window was materialized", _REPAIR, repairable=True
+    ),
+    Cause.BLOCKED_CORRECTION: CauseInfo(
+        "hold a value that was corrected offline under the same event timestamp, which Feast's Redis writer refuses",
+        _REPAIR,
+        repairable=True,
+    ),
+    Cause.OUT_OF_ORDER_WRITE: CauseInfo(
+        "hold an older row than the one that was due at the watermark",
+        _REPAIR + " Then look for a writer with skip_dedup, or a restored backup.",
+        repairable=True,
+    ),
+    Cause.AHEAD_OF_OFFLINE: CauseInfo(
+        "hold a row newer than any offline row",
+        "Backfill offline what was pushed online; training cannot see it until then.",
+    ),
+    Cause.EXPIRED_BUT_SERVED: CauseInfo(
+        "are older than the TTL at the as-of time and still in the store",
+        "Serve through skewguard, which enforces the TTL, or run `skewguard repair` to remove the rows.",
+        repairable=True,
+    ),
+    Cause.MISSING_ONLINE: CauseInfo(
+        "are absent online although they were due", _REPAIR + " Then check evictions and key TTLs.", repairable=True
+    ),
+    Cause.FIELD_NEVER_WRITTEN: CauseInfo(
+        "hold the view's row, but this field was never written (a feature added later)", _REPAIR, repairable=True
+    ),
+    Cause.ORPHAN_ONLINE: CauseInfo(
+        "exist online but not offline (never did, or deleted)",
+        "Run `skewguard repair` to remove them, if the deletion was meant.",
+        repairable=True,
+    ),
+    Cause.UNIT_SCALE: CauseInfo(
+        "are a constant multiple of the offline value",
+        _PIPELINE + " (its unit changed), then run `skewguard repair`.",
+        repairable=True,
+    ),
+    Cause.CONSTANT_OFFSET: CauseInfo(
+        "are the offline value plus a constant", _PIPELINE + ", then run `skewguard repair`.", repairable=True
+    ),
+    Cause.TIMEZONE_SHIFT: CauseInfo(
+        "are off by a fixed whole number of minutes",
+        _PIPELINE + " (local time written as UTC), then run `skewguard repair`.",
+        repairable=True,
+    ),
+    Cause.NULL_DEFAULT: CauseInfo(
+        "are null on one side and a constant fill on the other",
+        _PIPELINE + " (it fills nulls), then run `skewguard repair`.",
+        repairable=True,
+    ),
+    Cause.TYPE_CAST: CauseInfo(
+        "lost precision in a cast", "Declare the dtype that the source has, apply, and materialize again."
+    ),
+    Cause.DEFINITION_CHANGED: CauseInfo(
+        "changed its definition since the contract", "Train again under the new definition, or restore the old one."
+    ),
+    Cause.CORRUPT_VALUE: CauseInfo("hold bytes that do not decode", _REPAIR, repairable=True),
+    Cause.UNEXPLAINED: CauseInfo(
+        "differ without a known cause", "Look at the sample rows; `skewguard repair` writes the expected values.", True
+    ),
+    Cause.NEVER_MATERIALIZED: CauseInfo("was never materialized", "Run `skewguard materialize`."),
+    Cause.STALE_WATERMARK: CauseInfo(
+        "has a watermark older than policy allows", "Run `skewguard materialize`; see why the schedule stopped."
+    ),
+    Cause.STALE_SOURCE: CauseInfo("has no recent offline rows", "See why the job that writes the source stopped."),
+    Cause.EXPECTATION_FAILED: CauseInfo(
+        "fails an expectation", "Look at the unexpected values; change the data or the suite."
+    ),
+    Cause.EXPECTATION_BROKEN: CauseInfo(
+        "has an expectation that could not run", "Mend the expectation in the suite's JSON file."
+    ),
+    Cause.CONTRACT_MISSING: CauseInfo(
+        "has no contract to compare with", "Build a training set: `skewguard training-set` writes the contract."
+    ),
+}

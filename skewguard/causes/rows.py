@@ -1,0 +1,49 @@
+"""Row rules: why a whole row of a view is not the one that is due, decided by timestamps and presence alone.
+
+Names in the SQL, all UTC, null where there is no such row:
+t_ts     latest offline row at or before the as-of time (offline truth, before its TTL is applied)
+t_live   that row is inside the TTL at the as-of time (age == ttl is inside, as in Feast's offline stores)
+e_ts     latest offline row at or before the watermark (what a correct online store holds)
+k_ts     latest offline row at or before the watermark that also existed then (created <= watermark)
+m_ts     latest offline row of all
+o_ts     the online row; ``state`` is its row state
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+CELL_LEVEL = "(cells)"
+"""Both sides hold the same row: the cell rules decide."""
+
+
+def _stamp(moment: datetime) -> str:
+    return f"TIMESTAMPTZ '{moment.isoformat()}'"
+
+
+def live_sql(column: str, ttl: timedelta | None, at: datetime) -> str:
+    """Is the row at ``column`` inside the TTL at ``at``?"""
+    if ttl is None:
+        return f"({column} IS NOT NULL)"
+    micros = ttl // timedelta(microseconds=1)
+    return f"coalesce({column} + to_microseconds({micros}) >= {_stamp(at)}, false)"
+
+
+def row_cause_sql(ttl: timedelta | None, as_of: datetime, watermark: datetime) -> str:
+    """A SQL expression: the row's cause, CELL_LEVEL, or null where an absent row is right."""
+    observed_live = live_sql("o_ts", ttl, as_of)
+    due = live_sql("e_ts", ttl, watermark)
+    return f"""CASE
+        WHEN state <> 'present' THEN CASE
+            WHEN NOT t_live THEN NULL
+            WHEN e_ts IS NULL OR NOT {due} THEN 'not_materialized'
+            WHEN k_ts IS NULL THEN 'late_arrival'
+            ELSE 'missing_online' END
+        WHEN NOT t_live AND NOT {observed_live} THEN 'expired_but_served'
+        WHEN o_ts = t_ts THEN '{CELL_LEVEL}'
+        WHEN o_ts > m_ts OR o_ts > {_stamp(as_of)} THEN 'ahead_of_offline'
+        WHEN e_ts IS NULL THEN 'not_materialized'
+        WHEN o_ts = e_ts THEN '{CELL_LEVEL}'
+        WHEN o_ts > e_ts THEN 'not_materialized'
+        WHEN k_ts IS NULL OR o_ts >= k_ts THEN 'late_arrival'
+        ELSE 'out_of_order_write' END"""

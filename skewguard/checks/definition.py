@@ -1,0 +1,76 @@
+"""Definition: have the views, their sources, TTLs, dtypes or on-demand code moved since the contract was written?"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from skewguard.causes.catalogue import CATALOGUE
+from skewguard.contract import FeatureContract, changed_parts, definition_parts
+from skewguard.definitions import ServiceDef
+from skewguard.findings import Cause, CheckResult, Finding
+
+CHECK = "definition"
+
+
+def check_definition(service: ServiceDef, contract: FeatureContract | None) -> CheckResult:
+    """One ``definition_changed`` finding a changed view; its evidence names each field, before and after.
+
+    Without a contract there is one ``contract_missing`` finding.
+    """
+    started = time.perf_counter()
+    if contract is None:
+        missing = _finding(
+            Cause.CONTRACT_MISSING, None, {}, f"{service.name}: {CATALOGUE[Cause.CONTRACT_MISSING].says}"
+        )
+        return CheckResult(CHECK, "ok", (missing,), seconds=time.perf_counter() - started)
+    now = definition_parts(service)
+    findings = []
+    for name in sorted({*now, *contract.definitions}):
+        before, after = contract.definitions.get(name), now.get(name)
+        if before is None or after is None:
+            what = "was added to the service" if before is None else "was removed from the service"
+            findings.append(
+                _finding(Cause.DEFINITION_CHANGED, name, {"view": what}, f"{name} {what} since the contract")
+            )
+            continue
+        changes = changed_parts(before, after)
+        if changes:
+            fields = ", ".join(path for path, _, _ in changes)
+            evidence = {path: {"contract": old, "now": new} for path, old, new in changes}
+            findings.append(
+                _finding(Cause.DEFINITION_CHANGED, name, evidence, f"{name} changed since the contract: {fields}")
+            )
+    features = tuple((f.name, f.dtype) for f in service.outputs())
+    if features != contract.features:
+        changes = changed_parts(dict(contract.features), dict(features))
+        evidence = {path: {"contract": old, "now": new} for path, old, new in changes}
+        names = ", ".join(path for path, _, _ in changes) or "their order"
+        message = f"{service.name}: its features changed since the contract: {names}"
+        findings.append(_finding(Cause.DEFINITION_CHANGED, None, evidence, message))
+    total = len({*now, *contract.definitions})
+    return CheckResult(
+        check=CHECK,
+        status="ok",
+        findings=tuple(findings),
+        population=total,
+        compared=total,
+        seconds=time.perf_counter() - started,
+        details={"contract": contract.digest},
+    )
+
+
+def _finding(cause: Cause, view: str | None, evidence: dict[str, Any], message: str) -> Finding:
+    return Finding(
+        check=CHECK,
+        cause=cause,
+        view=view,
+        feature=None,
+        count=1,
+        compared=1,
+        ci_low=1.0,
+        ci_high=1.0,
+        message=message,
+        evidence=evidence,
+        advice=CATALOGUE[cause].advice,
+    )

@@ -1,0 +1,271 @@
+"""Parity: what the online store holds now, against what it should hold and against offline truth, value by value."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from skewguard.causes.catalogue import CATALOGUE
+from skewguard.causes.cells import DifferingCells, explain
+from skewguard.checks.comparison import EVENT_TS, Comparison, ViewSides
+from skewguard.config import ServicePolicy
+from skewguard.contract import iso
+from skewguard.findings import Cause, CheckResult, FeatureStats, Finding
+from skewguard.profile import profile_column
+from skewguard.stats import wilson_interval
+
+CHECK = "parity"
+SAMPLES = 10
+
+
+def check_parity(
+    sides: Sequence[ViewSides], policy: ServicePolicy, skipped: Mapping[str, str] | None = None
+) -> CheckResult:
+    """Compare every view; the result's population and compared are rows (entities of a view).
+
+    ``skipped`` names the views that could not be compared, with the reason; they make the result inconclusive.
+    """
+    started = time.perf_counter()
+    findings: list[Finding] = []
+    features: list[FeatureStats] = []
+    views: dict[str, Any] = {}
+    rows = 0
+    for side in sides:
+        rows += side.truth.num_rows
+        found, stats, summary = _check_view(side, policy)
+        findings += found
+        features += stats
+        views[side.view.name] = summary
+    reason = "; ".join(f"{view}: {why}" for view, why in (skipped or {}).items())
+    return CheckResult(
+        check=CHECK,
+        status="inconclusive" if reason else "ok",
+        findings=tuple(findings),
+        population=rows,
+        compared=rows,
+        seconds=time.perf_counter() - started,
+        reason=reason,
+        features=tuple(features),
+        details={"views": views},
+    )
+
+
+def _check_view(sides: ViewSides, policy: ServicePolicy) -> tuple[list[Finding], list[FeatureStats], dict[str, Any]]:
+    comparison = Comparison(sides, lambda feature: policy.tolerance_for(sides.view.name, feature))
+    try:
+        findings = _row_findings(comparison)
+        by_feature: dict[str, dict[str, int]] = {f.name: {} for f in sides.features}
+        for finding in findings:
+            for name, count in finding.evidence.get("cells", {}).items():
+                by_feature[name][finding.cause.value] = by_feature[name].get(finding.cause.value, 0) + count
+        findings += _cell_findings(comparison, by_feature)
+        findings += _orphan_findings(sides)
+        return findings, _feature_stats(comparison, by_feature), _summary(comparison)
+    finally:
+        comparison.close()
+
+
+def _row_findings(comparison: Comparison) -> list[Finding]:
+    sides = comparison.sides
+    findings = []
+    for name, count in comparison.row_causes():
+        where = f"cause = '{name}'"
+        lag = "quantile_disc(epoch(t_ts) - epoch(o_ts), 0.5)"
+        evidence = {
+            "watermark": iso(sides.watermark),
+            "ttl_seconds": None if sides.view.ttl is None else sides.view.ttl.total_seconds(),
+            "cells": comparison.cell_counts(where),
+            "row_states": dict(
+                comparison.con.execute(
+                    f"SELECT state, count(*) FROM diff WHERE {where} GROUP BY 1 ORDER BY 1"
+                ).fetchall()
+            ),
+            "median_seconds_behind_offline": comparison.scalar(f"SELECT {lag} FROM diff WHERE {where}"),
+        }
+        ids = [
+            r
+            for (r,) in comparison.con.execute(
+                f"SELECT row_id FROM diff WHERE {where} ORDER BY row_id LIMIT {SAMPLES}"
+            ).fetchall()
+        ]
+        findings.append(make_finding(Cause(name), sides, None, count, evidence, _samples(comparison, ids, None)))
+    return findings
+
+
+def _cell_findings(comparison: Comparison, by_feature: dict[str, dict[str, int]]) -> list[Finding]:
+    sides = comparison.sides
+    findings = []
+    for index, feature in enumerate(sides.features):
+        cells = comparison.differing_cells(index)
+        if not cells.num_rows:
+            continue
+        ids = cells.column("row_id").to_numpy()
+        stale = _mask(cells, "stale")
+        explained: list[tuple[Cause, npt.NDArray[np.bool_], dict[str, Any]]] = []
+        if stale.any():
+            explained.append((Cause.NOT_MATERIALIZED, stale, {"watermark": iso(sides.watermark)}))
+        rest = cells.filter(pa.array(~stale))
+        for item in explain(_differing(rest, feature.dtype)):
+            mask = np.zeros(len(ids), dtype=bool)
+            mask[~stale] = item.mask
+            explained.append((item.cause, mask, item.evidence))
+        for cause, mask, evidence in _merged(explained):
+            count = int(mask.sum())
+            by_feature[feature.name][cause.value] = by_feature[feature.name].get(cause.value, 0) + count
+            samples = _samples(comparison, ids[mask][:SAMPLES].tolist(), index)
+            findings.append(make_finding(cause, sides, feature.name, count, evidence, samples))
+    return findings
+
+
+def _merged(
+    explained: Sequence[tuple[Cause, npt.NDArray[np.bool_], dict[str, Any]]],
+) -> list[tuple[Cause, npt.NDArray[np.bool_], dict[str, Any]]]:
+    """One entry a cause: two rules can give the same one."""
+    merged: dict[Cause, tuple[npt.NDArray[np.bool_], dict[str, Any]]] = {}
+    for cause, mask, evidence in explained:
+        have = merged.get(cause)
+        merged[cause] = (mask, dict(evidence)) if have is None else (have[0] | mask, {**have[1], **evidence})
+    return [(cause, mask, evidence) for cause, (mask, evidence) in merged.items()]
+
+
+def _mask(table: pa.Table, column: str) -> npt.NDArray[np.bool_]:
+    return np.asarray(table.column(column).combine_chunks().to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _differing(cells: pa.Table, dtype: str) -> DifferingCells:
+    return DifferingCells(
+        dtype=dtype,
+        offline=cells.column("offline").combine_chunks(),
+        online=cells.column("online").combine_chunks(),
+        states=np.array(cells.column("state").to_pylist(), dtype=np.str_),
+        superseded=_mask(cells, "superseded"),
+        created_late=_mask(cells, "created_late"),
+    )
+
+
+def _orphan_findings(sides: ViewSides) -> list[Finding]:
+    count = sides.orphans.num_rows
+    if not count:
+        return []
+    keys = [key.name for key in sides.view.join_keys]
+    samples = tuple(
+        {
+            "entity": {k: _plain(row[k]) for k in keys},
+            "feature": None,
+            "offline": None,
+            "online": "(row present)",
+            "offline_event_timestamp": None,
+            "online_event_timestamp": _plain(row.get(EVENT_TS)),
+        }
+        for row in sides.orphans.slice(0, SAMPLES).to_pylist()
+    )
+    return [make_finding(Cause.ORPHAN_ONLINE, sides, None, count, {"offline_rows": 0}, samples)]
+
+
+def make_finding(
+    cause: Cause,
+    sides: ViewSides,
+    feature: str | None,
+    count: int,
+    evidence: Mapping[str, Any],
+    samples: tuple[Mapping[str, Any], ...],
+) -> Finding:
+    """A finding of this check, worded from the catalogue of causes."""
+    compared = max(sides.truth.num_rows, count)
+    low, high = wilson_interval(count, compared)
+    info = CATALOGUE[cause]
+    where = sides.view.name if feature is None else f"{sides.view.name}.{feature}"
+    detail = _detail(evidence)
+    return Finding(
+        check=CHECK,
+        cause=cause,
+        view=sides.view.name,
+        feature=feature,
+        count=count,
+        compared=compared,
+        ci_low=low,
+        ci_high=high,
+        message=f"{where}: {count:,} of {compared:,} rows {info.says}{detail}",
+        evidence=evidence,
+        samples=samples,
+        repairable=info.repairable,
+        advice=info.advice,
+    )
+
+
+def _detail(evidence: Mapping[str, Any]) -> str:
+    if "k" in evidence:
+        return f" (online = {evidence['k']:g} x offline)"
+    if "c" in evidence:
+        return f" (online = offline {evidence['c']:+g})"
+    if "minutes" in evidence:
+        return f" ({evidence['minutes']:+d} minutes)"
+    if "cast" in evidence:
+        return f" ({evidence['cast']})"
+    if "fill" in evidence:
+        return f" (fill {evidence['fill']!r} {evidence['filled_side']})"
+    return ""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return iso(value)
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _samples(comparison: Comparison, row_ids: Sequence[int], index: int | None) -> tuple[Mapping[str, Any], ...]:
+    return tuple(
+        {
+            "entity": {k: _plain(row[k]) for k in comparison.keys},
+            "feature": row["feature"],
+            "offline": row["offline"],
+            "online": row["online"] if row["state"] == "present" else f"({row['state'].replace('_', ' ')})",
+            "offline_event_timestamp": _plain(row["offline_ts"]),
+            "online_event_timestamp": _plain(row["online_ts"]),
+        }
+        for row in comparison.samples(row_ids, index).to_pylist()
+    )
+
+
+def _feature_stats(comparison: Comparison, by_feature: Mapping[str, Mapping[str, int]]) -> list[FeatureStats]:
+    sides = comparison.sides
+    stats = []
+    for index, feature in enumerate(sides.features):
+        columns = comparison.table(f"SELECT t_{index} AS t, o_{index} AS o, d_{index} AS d FROM cmp")
+        offline = profile_column(columns.column("t"))
+        online = profile_column(columns.column("o"), offline.bins)
+        stats.append(
+            FeatureStats(
+                view=sides.view.name,
+                feature=feature.name,
+                dtype=feature.dtype,
+                compared=columns.num_rows,
+                differing=int(_mask(columns, "d").sum()),
+                offline_nulls=offline.nulls + offline.nans,
+                online_nulls=online.nulls + online.nans,
+                labels=offline.bins.labels(),
+                offline=offline.counts,
+                online=online.counts,
+                causes=dict(by_feature[feature.name]),
+            )
+        )
+    return stats
+
+
+def _summary(comparison: Comparison) -> dict[str, Any]:
+    sides = comparison.sides
+    states = comparison.con.execute("SELECT state, count(*) FROM cmp GROUP BY 1 ORDER BY 1").fetchall()
+    return {
+        "entities": sides.truth.num_rows,
+        "inside_ttl": comparison.scalar("SELECT count(*) FILTER (WHERE t_live) FROM cmp"),
+        "row_states": dict(states),
+        "differing_rows": comparison.scalar("SELECT count(*) FROM diff WHERE cause IS NOT NULL"),
+        "orphans": sides.orphans.num_rows,
+        "watermark": iso(sides.watermark),
+    }

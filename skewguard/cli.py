@@ -1,0 +1,335 @@
+"""The command line: each verb is a method of the library; exit codes are a contract.
+
+0 pass (or warn), 1 the guard blocked, 2 wrong use or configuration, 3 could not decide (a store is down, too little
+data). Imports of the library stay inside the commands, so that ``skewguard --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from skewguard.findings import Run
+    from skewguard.guard import SkewGuard
+
+app = typer.Typer(
+    name="skewguard",
+    help="A feature store with a training-serving skew guard.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Repo = Annotated[Path, typer.Option("--repo", help="Folder of the Feast repository (with feature_store.yaml).")]
+AsOf = Annotated[
+    str | None, typer.Option("--as-of", help="The moment that counts as now, ISO 8601, UTC. Default: the wall clock.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of text.")]
+Service = Annotated[str, typer.Option("--service", help="Feature service.")]
+Services = Annotated[
+    list[str] | None, typer.Option("--service", help="Feature service; repeat for several. Default: all.")
+]
+HERE = Path("feature_repo")
+VERDICT_EXIT = {"pass": 0, "warn": 0, "block": 1, "inconclusive": 3}
+
+
+def _guard(repo: Path, as_of: str | None = None) -> SkewGuard:
+    from skewguard.guard import SkewGuard, utc
+
+    def wall_clock() -> datetime:
+        return datetime.now(UTC)
+
+    guard = SkewGuard(repo)
+    if as_of is not None:
+        utc(as_of, wall_clock)  # refuse a wrong time before any work
+    return guard
+
+
+def _print(text: str) -> None:
+    typer.echo(text)
+
+
+def _json(value: Any) -> None:
+    from skewguard.run_json import canonical_text
+
+    typer.echo(canonical_text(value))
+
+
+def _show(run: Run, guard: SkewGuard) -> None:
+    from skewguard.report.text import render_table
+
+    _print(render_table(run))
+    _print(f"Report: {guard.state.run_directory(run.run_id) / 'report.html'}")
+
+
+@app.command()
+def demo(
+    repo: Repo = HERE,
+    workdir: Annotated[Path, typer.Option(help="Scratch folder; its content is replaced.")] = Path("demo-run"),
+    keep: Annotated[bool, typer.Option("--keep", help="Leave Redis and the server running until Ctrl-C.")] = False,
+) -> None:
+    """Run the whole path on the worked example: build, train, materialize, serve, check, break, catch, repair."""
+    from skewguard.demo import run_demo
+
+    run_demo(repo, workdir, keep=keep)
+
+
+@app.command()
+def apply(repo: Repo = HERE, json: Json = False) -> None:
+    """Read the repository's definitions into its registry (feast apply), and compile the serving plan."""
+    from skewguard.plan import compile_plan, save_plan
+
+    guard = _guard(repo)
+    guard.feast.apply()
+    save_plan(compile_plan(guard.feast), guard.state.plan)
+    names = {"feature_views": guard.feast.view_names(), "feature_services": guard.feast.service_names()}
+    _json(names) if json else _print("\n".join(f"{kind}: {', '.join(found)}" for kind, found in names.items()))
+
+
+@app.command()
+def materialize(
+    repo: Repo = HERE,
+    as_of: AsOf = None,
+    view: Annotated[list[str] | None, typer.Option("--view", help="Feature view; repeat. Default: all online.")] = None,
+    start: Annotated[str | None, typer.Option(help="Leave out rows before this time (ISO 8601, UTC).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and count; write nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Write the latest offline row of each entity to Redis, and move the watermark."""
+    from skewguard.progress import progress
+
+    guard = _guard(repo, as_of)
+    with progress("materialize") as report:
+        results = guard.materialize(as_of=as_of, views=view, start=start, dry_run=dry_run, progress=report)
+    if json:
+        _json([{"view": r.view, "rows": r.rows, "expired": r.expired, "watermark": r.watermark} for r in results])
+        return
+    for r in results:
+        done = "would write" if dry_run else "wrote"
+        left_out = f", {r.expired:,} past their TTL left out" if r.expired else ""
+        _print(f"{r.view}: {done} {r.rows:,} rows{left_out}; watermark {r.watermark:%Y-%m-%dT%H:%M:%SZ}")
+
+
+@app.command("training-set")
+def training_set(
+    entity_rows: Annotated[Path, typer.Option(help="Parquet or CSV: join keys, a timestamp, labels.")],
+    service: Service,
+    output: Annotated[Path, typer.Option(help="Parquet file to write; the contract goes beside it.")],
+    repo: Repo = HERE,
+    full_feature_names: Annotated[bool, typer.Option("--full-feature-names")] = False,
+    filter_by_created_timestamp: Annotated[
+        bool, typer.Option("--filter-by-created-timestamp", help="Only rows created by the as-of time of each row.")
+    ] = False,
+    allow: Annotated[
+        str | None, typer.Option(help="Reason for overriding a closed gate; kept in the contract.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Build a training set: point-in-time join, expectations, training gate, contract."""
+    guard = _guard(repo)
+    result = guard.training_set(
+        entity_rows,
+        service,
+        full_feature_names=full_feature_names,
+        filter_by_created_timestamp=filter_by_created_timestamp,
+        allow=allow,
+    )
+    result.save(output)
+    summary = {
+        "rows": result.table.num_rows,
+        "features": len(result.feature_names),
+        "verdict": result.decision.verdict.value,
+        "reasons": list(result.decision.reasons),
+        "contract": result.contract.digest,
+        "output": str(output),
+    }
+    _json(summary) if json else _print("\n".join(f"{key}: {value}" for key, value in summary.items()))
+
+
+@app.command()
+def check(service: Services = None, repo: Repo = HERE, as_of: AsOf = None, json: Json = False) -> None:
+    """Check feature services: definition, freshness, parity, expectations. Exit 0, 1 (block) or 3 (inconclusive)."""
+    guard = _guard(repo, as_of)
+    raise typer.Exit(_check_all(guard, service or guard.services(), as_of, json))
+
+
+@app.command()
+def nightly(repo: Repo = HERE, as_of: AsOf = None, json: Json = False) -> None:
+    """Check every feature service under one lock, so that two nights never overlap. For cron and the like."""
+    from skewguard.nightly import only_one
+
+    guard = _guard(repo, as_of)
+    with only_one(guard.state.root):
+        raise typer.Exit(_check_all(guard, guard.services(), as_of, json))
+
+
+def _check_all(guard: SkewGuard, services: list[str], as_of: str | None, json: bool) -> int:
+    from skewguard.errors import ConfigurationError
+    from skewguard.progress import progress
+    from skewguard.report.html import write_index
+    from skewguard.run_json import run_to_dict
+
+    if not services:
+        raise ConfigurationError(f"{guard.path} has no feature services; define one and apply, then check it.")
+    for name in services:
+        guard.service(name)  # an unknown name is refused before any work
+    runs = []
+    for name in services:
+        with progress(f"check {name}") as report:
+            runs.append(guard.check(name, as_of=as_of, progress=report))
+        if not json:
+            _show(runs[-1], guard)
+    write_index(guard.state)
+    if json:
+        _json([run_to_dict(run) for run in runs])
+    codes = {VERDICT_EXIT[run.verdict.value] for run in runs}
+    return 1 if 1 in codes else max(codes)
+
+
+@app.command()
+def report(
+    service: Service,
+    repo: Repo = HERE,
+    run: Annotated[str | None, typer.Option(help="Run id. Default: the latest.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the HTML report here.")] = None,
+    json: Json = False,
+) -> None:
+    """Show a stored run, and write its HTML report. Exit code as the run's verdict."""
+    from skewguard.contract import write_atomically
+    from skewguard.errors import UnknownNameError
+    from skewguard.history import History
+    from skewguard.report.html import render_html
+    from skewguard.run_json import run_to_dict
+
+    guard = _guard(repo)
+    guard.service(service)
+    history = History(guard.state.history)
+    found = history.run(run) if run is not None else history.last_run(service)
+    if found is None or found.service != service:
+        raise UnknownNameError(f"run of {service!r}", run or "latest", [r.run_id for r in history.runs(service)])
+    if output is not None:
+        write_atomically(output, render_html(found, history=history.trend(service)))
+    if json:
+        _json(run_to_dict(found))
+    else:
+        _show(found, guard)
+        if output is not None:
+            _print(f"Written: {output}")
+    raise typer.Exit(VERDICT_EXIT[found.verdict.value])
+
+
+@app.command()
+def history(service: Service, repo: Repo = HERE, limit: int = 14, json: Json = False) -> None:
+    """List the latest runs of a feature service."""
+    from skewguard.history import History
+
+    guard = _guard(repo)
+    guard.service(service)
+    runs = History(guard.state.history).runs(service, limit=limit)
+    if json:
+        _json(
+            [
+                {"run_id": r.run_id, "as_of": r.as_of, "verdict": r.verdict.value, "findings": len(r.findings)}
+                for r in runs
+            ]
+        )
+        return
+    for r in runs:
+        _print(f"{r.run_id}  as of {r.as_of:%Y-%m-%d %H:%M}  {r.verdict.value:<12}  {len(r.findings)} findings")
+
+
+@app.command()
+def repair(
+    service: Service,
+    repo: Repo = HERE,
+    as_of: AsOf = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Apply the plan without asking.")] = False,
+    json: Json = False,
+) -> None:
+    """Show what would be put right online; apply it with --yes (or when asked at a terminal)."""
+    guard = _guard(repo, as_of)
+    plan = guard.plan_repair(service, as_of=as_of)
+    if not json:
+        _print("\n".join(plan.lines()))
+    if plan.is_empty:
+        if json:
+            _json({"plan": plan.lines(), "applied": False, "views": []})
+        return
+    if not yes and not (sys.stdin.isatty() and not json and typer.confirm("Apply?")):
+        if json:
+            _json({"plan": plan.lines(), "applied": False, "views": []})
+        else:
+            _print("Nothing was changed. Run again with --yes to apply.")
+        return
+    outcomes = guard.repair(plan)
+    if json:
+        views = [{"view": o.view, "written": o.written, "removed": o.removed, "refused": o.refused} for o in outcomes]
+        _json({"plan": plan.lines(), "applied": True, "views": views})
+        return
+    for o in outcomes:
+        _print(f"{o.view}: {o.written:,} written, {o.removed:,} removed, {o.refused:,} refused (newer online)")
+
+
+@app.command()
+def drill(
+    fault: Annotated[str, typer.Argument(help="stale_view, unit_change, lost_key or expired_row.")],
+    service: Service,
+    repo: Repo = HERE,
+    as_of: AsOf = None,
+    share: Annotated[float, typer.Option(help="Share of entities to hit.", min=0.0, max=1.0)] = 0.01,
+    yes_live: Annotated[
+        bool, typer.Option("--yes-live", help="Yes: damage the online store that this repository names.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Damage the online store on purpose, to prove that the guard sees it. Needs --yes-live."""
+    from skewguard.drill import inject
+    from skewguard.errors import BadInputError
+
+    guard = _guard(repo, as_of)
+    if not yes_live:
+        raise BadInputError("--yes-live", "not given", "the flag, because a drill damages the live online store")
+    injected = inject(guard, service, fault, share=share, as_of=as_of)
+    _json(injected.to_dict()) if json else _print(injected.line())
+
+
+@app.command()
+def plan(repo: Repo = HERE, json: Json = False) -> None:
+    """Compile the serving plan from the registry."""
+    from skewguard.plan import compile_plan, save_plan
+
+    guard = _guard(repo)
+    compiled = compile_plan(guard.feast)
+    save_plan(compiled, guard.state.plan)
+    summary = {"plan": str(guard.state.plan), "digest": compiled.digest}
+    _json(summary) if json else _print("\n".join(f"{key}: {value}" for key, value in summary.items()))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def serve(context: typer.Context, repo: Repo = HERE) -> None:
+    """Serve look-ups over HTTP; further options go to the server (see `python -m online_api --help`)."""
+    import os
+
+    os.execv(sys.executable, [sys.executable, "-m", "online_api", "--repo", str(repo), *context.args])  # noqa: S606
+
+
+def main() -> None:
+    """Entry point: the one place that turns our errors into a message and an exit code; bugs keep their traceback."""
+    from skewguard.errors import SkewguardError
+
+    try:
+        app()
+    except SkewguardError as error:
+        typer.echo(f"skewguard: {error}", err=True)
+        raise SystemExit(error.exit_code) from error
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

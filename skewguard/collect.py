@@ -1,0 +1,174 @@
+"""Gathers both sides of a check from the stores: the one place where offline rows and online rows meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from skewguard.checks.comparison import CREATED_TS, EVENT_TS, ViewSides, quote
+from skewguard.definitions import FieldDef, ServiceDef, ViewDef
+from skewguard.digest import sample_mask
+from skewguard.offline.asof import latest_rows
+from skewguard.offline.sources import source_sql
+
+Progress = Callable[[str, int], None]
+"""Called with a step's name and how many rows it has done since the last call."""
+
+FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class SourceEvidence:
+    """What the offline store knows about the differing entities of one view (see ``OfflineEvidence``)."""
+
+    con: duckdb.DuckDBPyConnection
+    view: ViewDef
+    features: tuple[FieldDef, ...]
+    watermark: datetime
+
+    def known(self, keys: pa.Table) -> pa.Table:
+        """Latest row at or before the watermark that was created by then (a null created timestamp counts as then)."""
+        wm = f"TIMESTAMPTZ '{self.watermark.isoformat()}'"
+        return self._latest(keys, f"s.{EVENT_TS} <= {wm} AND coalesce(s.{CREATED_TS} <= {wm}, true)")
+
+    def newest(self, keys: pa.Table) -> pa.Table:
+        """Latest row of all time."""
+        return self._latest(keys, "true")
+
+    def superseded(self, keys: pa.Table) -> pa.Table:
+        """Rows that are not the latest created ones of their entity and event timestamp."""
+        partition = ", ".join([*(f"s.{quote(k.name)}" for k in self.view.join_keys), f"s.{EVENT_TS}"])
+        return self._query(
+            keys,
+            f"SELECT s.* FROM {{source}} QUALIFY count(*) OVER (PARTITION BY {partition}) > 1 "
+            f"AND s.{CREATED_TS} < max(s.{CREATED_TS}) OVER (PARTITION BY {partition})",
+            [f.name for f in self.features],
+        )
+
+    def _latest(self, keys: pa.Table, where: str) -> pa.Table:
+        names = ", ".join(f"s.{quote(k.name)}" for k in self.view.join_keys)
+        columns = f"{names}, " if names else ""
+        group = f" GROUP BY {names}" if names else " HAVING count(*) > 0"
+        sql = f"SELECT {columns}max(s.{EVENT_TS}) AS {EVENT_TS} FROM {{source}} WHERE {where}{group}"
+        return self._query(keys, sql, [])
+
+    def _query(self, keys: pa.Table, sql: str, features: list[str]) -> pa.Table:
+        names = [k.name for k in self.view.join_keys]
+        source = f"({source_sql(self.view, features)}) s"
+        if names:
+            self.con.register("__evidence_keys", keys)
+            source += f" SEMI JOIN __evidence_keys k ON {' AND '.join(f's.{quote(n)} = k.{quote(n)}' for n in names)}"
+        try:
+            return self.con.execute(sql.format(source=source)).to_arrow_table()
+        finally:
+            if names:
+                self.con.unregister("__evidence_keys")
+
+
+def newest_event(con: duckdb.DuckDBPyConnection, view: ViewDef, as_of: datetime) -> datetime | None:
+    """Event timestamp (UTC) of the view's newest offline row at or before ``as_of``, None where it has none."""
+    sql = f"SELECT max({EVENT_TS}) FROM ({source_sql(view, [])}) WHERE {EVENT_TS} <= TIMESTAMPTZ '{as_of.isoformat()}'"
+    column = con.execute(sql).to_arrow_table().column(0)
+    value: datetime | None = column[0].as_py()
+    return None if value is None else value.astimezone(UTC)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Both sides of every view that could be read, and why the others could not."""
+
+    sides: tuple[ViewSides, ...]
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def features_read(service: ServiceDef, view: ViewDef) -> tuple[FieldDef, ...]:
+    """The features of a view that a service reads, as outputs or as inputs of on-demand views."""
+    names = {f.name for p in (*service.projections, *service.hidden) if p.view.name == view.name for f in p.features}
+    return tuple(f for f in view.features if f.name in names)
+
+
+@dataclass(frozen=True)
+class Collector:
+    """Reads one service's views from both stores as of a moment."""
+
+    con: duckdb.DuckDBPyConnection
+    client: Any
+    project: str
+    as_of: datetime
+    sample: float = 1.0
+    progress: Progress | None = None
+
+    def collect(self, service: ServiceDef, watermarks: dict[str, datetime | None]) -> Collected:
+        """Every view of the service. Raises StoreUnavailableError where Redis is down."""
+        sides: list[ViewSides] = []
+        skipped: dict[str, str] = {}
+        for view in service.views:
+            watermark = watermarks.get(view.name)
+            if watermark is None:
+                skipped[view.name] = "never materialized, so there is no expected online value"
+            elif watermark > self.as_of:
+                skipped[view.name] = (
+                    f"the as-of time {self.as_of.isoformat()} lies before the watermark {watermark.isoformat()}; "
+                    "the online store holds only the present"
+                )
+            else:
+                sides.append(self.view_sides(view, features_read(service, view), watermark))
+        return Collected(tuple(sides), skipped)
+
+    def view_sides(self, view: ViewDef, features: tuple[FieldDef, ...], watermark: datetime) -> ViewSides:
+        """Both sides of one view, sampled by entity hash."""
+        from skewguard.online.reader import read_view, scan_entities
+
+        names = [f.name for f in features]
+        keys = [k.name for k in view.join_keys]
+        truth = self._sampled(latest_rows(self.con, view, self.as_of, features=names), keys)
+        expected = truth
+        if watermark < self.as_of:
+            expected = self._sampled(latest_rows(self.con, view, watermark, features=names), keys)
+        self._report(view.name, truth.num_rows)
+        online = read_view(self.client, self.project, view, truth, features=names)
+        self._report(view.name, truth.num_rows)
+        scanned = self._sampled(scan_entities(self.client, self.project, view), keys)
+        orphans = read_view(self.client, self.project, view, self._unknown(view, keys, scanned), features=names)
+        return ViewSides(
+            view=view,
+            features=features,
+            as_of=self.as_of,
+            watermark=watermark,
+            truth=truth,
+            expected=expected,
+            online=online,
+            orphans=orphans,
+            evidence=SourceEvidence(self.con, view, features, watermark),
+        )
+
+    def _sampled(self, table: pa.Table, keys: list[str]) -> pa.Table:
+        for key in keys:
+            if table.column(key).null_count:
+                table = table.filter(table.column(key).is_valid())
+        if self.sample >= 1 or not keys:
+            return table
+        return table.filter(pa.array(sample_mask(table, keys, self.sample)))
+
+    def _unknown(self, view: ViewDef, keys: list[str], scanned: pa.Table) -> pa.Table:
+        """The scanned entities that offline has no row of, at any time."""
+        if not keys:
+            has_rows = latest_rows(self.con, view, FAR_FUTURE, features=[]).num_rows > 0
+            return scanned.slice(0, 0) if has_rows else scanned
+        on = " AND ".join(f"o.{quote(k)} = s.{quote(k)}" for k in keys)
+        self.con.register("__scanned", scanned)
+        try:
+            return self.con.execute(
+                f"SELECT o.* FROM __scanned o ANTI JOIN ({source_sql(view, [])}) s ON {on} ORDER BY ALL"
+            ).to_arrow_table()
+        finally:
+            self.con.unregister("__scanned")
+
+    def _report(self, step: str, rows: int) -> None:
+        if self.progress is not None:
+            self.progress(step, rows)

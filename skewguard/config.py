@@ -1,0 +1,217 @@
+"""The gate policy in skewguard.yaml: every key, its default, its check. Unknown keys are refused with the nearest name.
+
+The file lies beside feature_store.yaml. A key under ``services.<name>`` overrides the same key at the top for one
+feature service. docs/policy.md documents every key; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from skewguard.errors import PolicyError, UnknownNameError, nearest
+from skewguard.findings import Cause
+
+POLICY_FILE = "skewguard.yaml"
+Action = Literal["block", "warn", "ignore"]
+
+# Feast's normal behaviours and mere lags warn, so that the first night on a healthy deployment is readable, not red.
+_WARN = {
+    Cause.NOT_MATERIALIZED,
+    Cause.LATE_ARRIVAL,
+    Cause.BLOCKED_CORRECTION,
+    Cause.EXPIRED_BUT_SERVED,
+    Cause.TYPE_CAST,
+    Cause.STALE_SOURCE,
+    Cause.CONTRACT_MISSING,
+}
+DEFAULT_ACTIONS: dict[str, Action] = {cause.value: "warn" if cause in _WARN else "block" for cause in Cause}
+
+_SEVERITIES: dict[str, Action] = {"critical": "block", "warning": "warn", "info": "ignore"}
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def parse_duration(value: Any) -> timedelta | None:
+    """A duration from "90s", "30m", "36h", "7d", "2w" or a number of seconds; None stays None."""
+    if value is None or isinstance(value, timedelta):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return timedelta(seconds=value)
+    match = _DURATION.fullmatch(str(value).strip().lower())
+    if match is None:
+        raise ValueError("expected a duration such as 90s, 30m, 36h, 7d or 2w")
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class Tolerance(_Strict):
+    """How far two numbers may be apart and still count as equal: ``relative`` or ``absolute``, whichever is wider."""
+
+    relative: float | None = Field(default=None, ge=0, le=1)
+    absolute: float | None = Field(default=None, ge=0)
+
+
+class Freshness(_Strict):
+    """How old things may be at the as-of time. None: not checked."""
+
+    max_watermark_lag: Duration | None = timedelta(days=2)
+    max_source_lag: Duration | None = None
+
+
+class ServicePolicy(_Strict):
+    """The policy that holds for one feature service, defaults filled in."""
+
+    training: Literal["block", "warn", "off"] = "block"
+    serving: Literal["reject", "annotate", "off"] = "reject"
+    inconclusive: Action = "block"
+    serving_inconclusive: Literal["reject", "annotate"] = "annotate"
+    expired: Literal["null", "annotate"] = "null"
+    verdict_max_age: Duration | None = timedelta(days=2)
+    causes: dict[str, Action] = Field(default_factory=lambda: dict(DEFAULT_ACTIONS))
+    severities: dict[str, Action] = Field(default_factory=lambda: dict(_SEVERITIES))
+    max_rate: dict[str, float] = Field(default_factory=dict)
+    min_coverage: float = Field(default=0.95, ge=0, le=1)
+    min_rows: int = Field(default=1, ge=0)
+    sample: float = Field(default=1.0, gt=0, le=1)
+    expectation_rows: int = Field(default=5000, ge=1)
+    tolerance: Tolerance = Tolerance()
+    tolerances: dict[str, Tolerance] = Field(default_factory=dict)
+    freshness: Freshness = Freshness()
+    freshness_views: dict[str, Freshness] = Field(default_factory=dict)
+
+    def action(self, cause: Cause) -> Action:
+        """What policy makes of a cause."""
+        return self.causes.get(cause.value, DEFAULT_ACTIONS[cause.value])
+
+    def tolerance_for(self, view: str, feature: str) -> Tolerance:
+        """The tolerance of one feature (key ``view:feature`` under ``tolerances``)."""
+        return self.tolerances.get(f"{view}:{feature}", self.tolerance)
+
+    def freshness_for(self, view: str) -> Freshness:
+        """The freshness limits of one view."""
+        return self.freshness_views.get(view, self.freshness)
+
+
+class Policy:
+    """skewguard.yaml, validated. ``for_service(name)`` gives what holds for one feature service."""
+
+    def __init__(self, document: Mapping[str, Any] | None = None, origin: str = "built-in defaults") -> None:
+        document = dict(document or {})
+        self.origin = origin
+        version = document.pop("version", 1)
+        if version != 1:
+            raise PolicyError(f"{origin}: version: got {version!r}; expected 1.")
+        services = document.pop("services", None) or {}
+        if not isinstance(services, Mapping):
+            raise PolicyError(f"{origin}: services: got {type(services).__name__}; expected a mapping by service name.")
+        self._defaults = document
+        self._default = _validated(document, origin, "")
+        self._services: dict[str, ServicePolicy] = {}
+        for name, override in services.items():
+            if not isinstance(override, Mapping):
+                raise PolicyError(f"{origin}: services.{name}: got {override!r}; expected a mapping of policy keys.")
+            _validated(override, origin, f"services.{name}.")
+            self._services[str(name)] = _validated(_merge(document, override), origin, f"services.{name}.")
+
+    def for_service(self, name: str) -> ServicePolicy:
+        """The policy of one feature service; the top-level one where it has no section."""
+        return self._services.get(name, self._default)
+
+    def check_names(self, services: Mapping[str, Mapping[str, list[str]]]) -> None:
+        """Refuse sections for services, views or features that do not exist. ``services``: service -> view -> features.
+
+        Raises UnknownNameError with the nearest name.
+        """
+        for name in self._services:
+            if name not in services:
+                raise UnknownNameError(f"feature service in {self.origin}", name, services)
+        views: dict[str, set[str]] = {}
+        for by_view in services.values():
+            for view, features in by_view.items():
+                views.setdefault(view, set()).update(features)
+        for policy in (self._default, *self._services.values()):
+            for view in policy.freshness_views:
+                if view not in views:
+                    raise UnknownNameError(f"feature view in {self.origin} (freshness_views)", view, views)
+            known = {f"{view}:{feature}" for view, features in views.items() for feature in features}
+            for reference in policy.tolerances:
+                if reference not in known:
+                    raise UnknownNameError(f"feature in {self.origin} (tolerances)", reference, known)
+
+
+def load_policy(repo: Path) -> Policy:
+    """The policy of a repository: its skewguard.yaml, or the defaults where there is none.
+
+    Raises PolicyError: not YAML, not a mapping, an unknown key, a value that does not fit.
+    """
+    path = repo / POLICY_FILE
+    if not path.is_file():
+        return Policy()
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PolicyError(f"{path}: not readable as YAML: {error}") from error
+    if document is not None and not isinstance(document, Mapping):
+        raise PolicyError(f"{path}: got {type(document).__name__}; expected a mapping of policy keys.")
+    return Policy(document, str(path))
+
+
+def _merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in override.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = {**merged[key], **value}
+        else:
+            merged[key] = value
+    return merged
+
+
+def _validated(document: Mapping[str, Any], origin: str, prefix: str) -> ServicePolicy:
+    problems = [*_unknown_causes(document, prefix)]
+    try:
+        policy = ServicePolicy.model_validate(dict(document))
+    except ValidationError as error:
+        problems += [_problem(item, prefix) for item in error.errors()]
+    if problems:
+        raise PolicyError(f"{origin}:\n" + "\n".join(f"  - {text}" for text in problems))
+    return policy.model_copy(update={"causes": {**DEFAULT_ACTIONS, **policy.causes}})
+
+
+def _unknown_causes(document: Mapping[str, Any], prefix: str) -> list[str]:
+    problems = []
+    for section in ("causes", "max_rate"):
+        value = document.get(section)
+        for name in value if isinstance(value, Mapping) else ():
+            if name not in DEFAULT_ACTIONS:
+                near = nearest(str(name), DEFAULT_ACTIONS)
+                hint = f" Did you mean {near!r}?" if near else f" Known: {', '.join(sorted(DEFAULT_ACTIONS))}."
+                problems.append(f"{prefix}{section}.{name}: no such cause.{hint}")
+    return problems
+
+
+def _problem(item: Any, prefix: str) -> str:
+    where = prefix + ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        parent: Any = ServicePolicy
+        for part in item["loc"][:-1]:
+            annotation = parent.model_fields[part].annotation if part in getattr(parent, "model_fields", {}) else None
+            parent = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else parent
+        known = list(parent.model_fields)
+        near = nearest(str(item["loc"][-1]), known)
+        hint = f" Did you mean {near!r}?" if near else ""
+        return f"{where}: unknown key.{hint} Known keys: {', '.join(known)}."
+    return f"{where}: got {item['input']!r}; {item['msg'].removeprefix('Value error, ')}."

@@ -1,0 +1,218 @@
+"""Drills: faults put into the online store on purpose, past every protection, to prove that the guard sees them.
+
+A fault picks its view and feature from the service's definitions, and its entities by hash, each fault from its own
+band, so that several faults in one store hit different entities and every run hits the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from skewguard import dtypes, running
+from skewguard.causes.rows import live_sql
+from skewguard.checks.comparison import CREATED_TS, EVENT_TS, ROW_STATE, ViewSides, quote
+from skewguard.digest import row_hashes
+from skewguard.errors import BadInputError, UnknownNameError
+from skewguard.findings import Cause
+from skewguard.guard import utc
+from skewguard.offline.sources import source_sql
+from skewguard.online.codec import encode_column, encode_timestamp
+from skewguard.online.keys import entity_keys, feature_field, timestamp_field
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from skewguard.guard import SkewGuard
+
+SCALE = 100
+
+
+@dataclass(frozen=True)
+class Injection:
+    """A fault that was put in: where, into how many rows, and the cause that the guard must name."""
+
+    fault: str
+    view: str
+    feature: str | None
+    rows: int
+    expected: Cause
+
+    def line(self) -> str:
+        """The injection in words."""
+        where = self.view if self.feature is None else f"{self.view}.{self.feature}"
+        return f"{self.fault}: {self.rows:,} rows of {where}; must be seen as {self.expected.value}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {**asdict(self), "expected": self.expected.value}
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What a fault works on."""
+
+    con: duckdb.DuckDBPyConnection
+    client: Any
+    project: str
+    as_of: datetime
+    share: float
+    slot: int
+
+    def chosen(self, table: pa.Table, keys: Sequence[str]) -> pa.Table:
+        """The rows whose entity falls into this fault's band; at least three of them where there are as many."""
+        if not keys or table.num_rows == 0:
+            return table
+        width = 2**64 // len(FAULTS)
+        offset: npt.NDArray[np.uint64] = row_hashes(table, keys) - np.uint64(self.slot * width)
+        inside = offset < np.uint64(min(width - 1, int(width * min(1.0, self.share * len(FAULTS)))))
+        if inside.sum() < 3:
+            order = np.argsort(offset, kind="stable")
+            inside = np.zeros(table.num_rows, dtype=bool)
+            inside[order[:3]] = offset[order[:3]] < np.uint64(width)
+        return table.filter(pa.array(inside))
+
+
+def inject(
+    guard: SkewGuard, service: str, fault: str, *, share: float = 0.01, as_of: datetime | str | None = None
+) -> Injection:
+    """Put one fault into the online store. Raises UnknownNameError, BadInputError where nothing fits the fault."""
+    if fault not in FAULTS:
+        raise UnknownNameError("fault", fault, FAULTS)
+    definition = guard.service(service)
+    moment = utc(as_of, guard.clock)
+    with running.stores(guard) as (con, client):
+        sides = running.collect(guard, definition, moment, con, client).sides
+        ground = _Ground(con, client, guard.feast.project, moment, share, list(FAULTS).index(fault))
+        for candidate in _ranked(fault, sides, ground):
+            injection = FAULTS[fault](candidate, ground)
+            if injection is not None:
+                return injection
+    raise BadInputError("fault", fault, f"a view of {service!r} whose rows allow it (is it materialized?)")
+
+
+def _ranked(fault: str, sides: Sequence[ViewSides], ground: _Ground) -> list[ViewSides]:
+    """The views by how many rows the fault can hit, most first."""
+    count = {"stale_view": _previous, "expired_row": _expired}.get(fault, lambda side, _: _live(side, ground))
+    return sorted(sides, key=lambda side: -count(side, ground).num_rows)
+
+
+def _keys(side: ViewSides) -> list[str]:
+    return [key.name for key in side.view.join_keys]
+
+
+def _present(side: ViewSides) -> pa.Array:
+    return pc.equal(side.online.column(ROW_STATE), "present").combine_chunks()
+
+
+def _live(side: ViewSides, ground: _Ground) -> pa.Table:
+    """Offline rows inside their TTL whose online row is present."""
+    ground.con.register("__truth", side.truth.append_column("__present", _present(side)))
+    live = live_sql(EVENT_TS, side.view.ttl, side.as_of)
+    return ground.con.execute(
+        f"SELECT * EXCLUDE (__present) FROM __truth WHERE __present AND {live} ORDER BY ALL"
+    ).to_arrow_table()
+
+
+def _expired(side: ViewSides, ground: _Ground) -> pa.Table:
+    """Latest offline rows past their TTL that are not online."""
+    ground.con.register("__truth", side.truth.append_column("__present", _present(side)))
+    live = live_sql(EVENT_TS, side.view.ttl, side.as_of)
+    return ground.con.execute(
+        f"SELECT * EXCLUDE (__present) FROM __truth WHERE NOT __present AND NOT {live} ORDER BY ALL"
+    ).to_arrow_table()
+
+
+def _previous(side: ViewSides, ground: _Ground) -> pa.Table:
+    """For live entities: the latest offline row before the one that is due, where its values differ."""
+    ground.con.register("__live", _live(side, ground))
+    on = " AND ".join(f"s.{quote(k)} = l.{quote(k)}" for k in _keys(side)) or "true"
+    differs = " OR ".join(f"s.{quote(f.name)} IS DISTINCT FROM l.{quote(f.name)}" for f in side.features) or "false"
+    partition = ", ".join(f"s.{quote(k)}" for k in _keys(side)) or "1"
+    source = source_sql(side.view, [f.name for f in side.features])
+    known = f"coalesce(l.{CREATED_TS} <= TIMESTAMPTZ '{side.watermark.isoformat()}', true)"
+    return ground.con.execute(
+        f"SELECT * EXCLUDE (__differs) FROM (SELECT s.*, ({differs}) AS __differs FROM ({source}) s JOIN __live l "
+        f"ON {on} AND s.{EVENT_TS} < l.{EVENT_TS} AND {known} "
+        f"QUALIFY row_number() OVER (PARTITION BY {partition} ORDER BY s.{EVENT_TS} DESC, s.{CREATED_TS} DESC) = 1) "
+        "WHERE __differs ORDER BY ALL"
+    ).to_arrow_table()
+
+
+def _write_raw(side: ViewSides, ground: _Ground, rows: pa.Table, features: Sequence[str]) -> None:
+    """HSET without any check: what a careless writer does."""
+    view = side.view
+    keys = entity_keys(ground.project, view.join_keys, rows)
+    columns = {
+        feature_field(view.name, name): encode_column(view.feature(name).dtype, rows.column(name).combine_chunks())
+        for name in features
+    }
+    stamps = pc.cast(rows.column(EVENT_TS), pa.int64()).to_pylist()
+    with ground.client.pipeline(transaction=False) as pipe:
+        for index, key in enumerate(keys):
+            values = {field: cells[index] for field, cells in columns.items()}
+            pipe.hset(key, mapping={**values, timestamp_field(view.name): encode_timestamp(stamps[index] * 1000)})
+        pipe.execute()
+
+
+def _all_features(side: ViewSides) -> list[str]:
+    return [f.name for f in side.features]
+
+
+def _stale_view(side: ViewSides, ground: _Ground) -> Injection | None:
+    rows = ground.chosen(_previous(side, ground), _keys(side))
+    if not rows.num_rows:
+        return None
+    _write_raw(side, ground, rows, _all_features(side))
+    return Injection("stale_view", side.view.name, None, rows.num_rows, Cause.OUT_OF_ORDER_WRITE)
+
+
+def _unit_change(side: ViewSides, ground: _Ground) -> Injection | None:
+    live = ground.chosen(_live(side, ground), _keys(side))
+    for feature in side.features:
+        if feature.dtype not in dtypes.FLOATS:
+            continue
+        column = live.column(feature.name)
+        finite = pc.and_(pc.is_finite(column), pc.not_equal(column, 0)).fill_null(False)
+        rows = live.filter(finite)
+        if pc.count_distinct(rows.column(feature.name)).as_py() < 3:
+            continue
+        index = rows.column_names.index(feature.name)
+        scaled = pc.multiply(rows.column(feature.name), pa.scalar(SCALE, column.type))
+        _write_raw(side, ground, rows.set_column(index, feature.name, scaled), [feature.name])
+        return Injection("unit_change", side.view.name, feature.name, rows.num_rows, Cause.UNIT_SCALE)
+    return None
+
+
+def _lost_key(side: ViewSides, ground: _Ground) -> Injection | None:
+    rows = ground.chosen(_live(side, ground), _keys(side))
+    if not rows.num_rows:
+        return None
+    with ground.client.pipeline(transaction=False) as pipe:
+        for key in entity_keys(ground.project, side.view.join_keys, rows):
+            pipe.unlink(key)
+        pipe.execute()
+    return Injection("lost_key", side.view.name, None, rows.num_rows, Cause.MISSING_ONLINE)
+
+
+def _expired_row(side: ViewSides, ground: _Ground) -> Injection | None:
+    rows = ground.chosen(_expired(side, ground), _keys(side))
+    if side.view.ttl is None or not rows.num_rows:
+        return None
+    _write_raw(side, ground, rows, _all_features(side))
+    return Injection("expired_row", side.view.name, None, rows.num_rows, Cause.EXPIRED_BUT_SERVED)
+
+
+FAULTS: dict[str, Callable[[ViewSides, _Ground], Injection | None]] = {
+    "stale_view": _stale_view,
+    "unit_change": _unit_change,
+    "lost_key": _lost_key,
+    "expired_row": _expired_row,
+}

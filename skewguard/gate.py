@@ -1,0 +1,86 @@
+"""The gate: turns check results into a verdict under the policy, and refuses where policy says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from skewguard.config import Action, ServicePolicy
+from skewguard.errors import GateBlockedError
+from skewguard.findings import Cause, CheckResult, Finding, Verdict
+
+_ORDER = {"block": 0, "warn": 1, "ignore": 2}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict, the reasons for it (worst first), and the findings with what policy makes of each, worst first."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def decide(checks: Sequence[CheckResult], policy: ServicePolicy) -> Decision:
+    """The verdict over all checks of a run.
+
+    A finding that blocks makes it "block"; otherwise a check that crashed, could not decide or covered too little
+    makes it "inconclusive"; otherwise a finding that warns makes it "warn"; otherwise it is "pass".
+    """
+    judged = sorted(
+        (replace(finding, action=_action(finding, policy)) for check in checks for finding in check.findings),
+        key=lambda f: (_ORDER[f.action], -f.rate, f.key),
+    )
+    blocking = [f.message for f in judged if f.action == "block"]
+    undecided = [reason for check in checks if (reason := _undecided(check, policy))]
+    if not checks:
+        undecided.append("no check ran")
+    warning = [f.message for f in judged if f.action == "warn"]
+    if blocking:
+        verdict = Verdict.BLOCK
+    elif undecided:
+        verdict = Verdict.INCONCLUSIVE
+    else:
+        verdict = Verdict.WARN if warning else Verdict.PASS
+    return Decision(verdict, (*blocking, *undecided, *warning), tuple(judged))
+
+
+def _action(finding: Finding, policy: ServicePolicy) -> Action:
+    if finding.cause is Cause.EXPECTATION_FAILED:
+        severity = str(finding.evidence.get("severity", "critical"))
+        action = policy.severities.get(severity, "block")
+    else:
+        action = policy.action(finding.cause)
+    allowed = policy.max_rate.get(finding.cause.value, 0.0)
+    if action == "block" and finding.compared and finding.rate <= allowed:
+        return "warn"
+    return action
+
+
+def _undecided(check: CheckResult, policy: ServicePolicy) -> str | None:
+    if check.status != "ok":
+        return f"{check.check}: {check.status}: {check.reason}"
+    if check.population and check.coverage < policy.min_coverage:
+        return (
+            f"{check.check}: only {check.compared:,} of {check.population:,} rows could be compared "
+            f"({check.coverage:.1%}; policy asks for {policy.min_coverage:.0%})"
+        )
+    if check.check == "parity" and check.compared < policy.min_rows:
+        return f"{check.check}: {check.compared:,} rows compared; policy asks for {policy.min_rows:,}"
+    return None
+
+
+def is_closed(verdict: Verdict, gate: str, inconclusive: str) -> bool:
+    """Does a gate ("block"/"reject" closes, everything else does not) refuse this verdict?"""
+    if gate not in ("block", "reject"):
+        return False
+    if verdict is Verdict.BLOCK:
+        return True
+    return verdict is Verdict.INCONCLUSIVE and inconclusive in ("block", "reject")
+
+
+def enforce_training(service: str, decision: Decision, policy: ServicePolicy) -> None:
+    """Raise GateBlockedError where the training gate is closed for this decision."""
+    if is_closed(decision.verdict, policy.training, policy.inconclusive):
+        shown: Iterable[str] = decision.reasons or (f"verdict {decision.verdict.value}",)
+        raise GateBlockedError("training", service, decision.verdict.value, tuple(shown), decision.findings)

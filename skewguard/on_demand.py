@@ -1,0 +1,53 @@
+"""On-demand features, computed with Feast's own transformation on a table of their inputs."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from skewguard import dtypes
+from skewguard.definitions import ServiceDef
+from skewguard.errors import BadInputError
+
+if TYPE_CHECKING:
+    from skewguard.feast_repo import FeastRepo
+
+
+def add_on_demand(table: pa.Table, service: ServiceDef, repo: FeastRepo, full_feature_names: bool) -> pa.Table:
+    """Append the on-demand features that ``service`` asks for, in their declared dtypes.
+
+    ``table`` holds the inputs under their result names and the request data. Raises BadInputError for request data
+    that is missing.
+    """
+    for on_demand in service.on_demand:
+        for field in on_demand.request_fields:
+            if field.name not in table.column_names:
+                raise BadInputError(
+                    f"entity rows, column {field.name!r}",
+                    "no such column",
+                    f"request data of on-demand view {on_demand.name!r} ({field.dtype})",
+                )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # user code in pandas warns about itself; it is not ours to fail on
+            result = repo.feast_on_demand(on_demand.name).transform_arrow(table, full_feature_names)
+        for feature in on_demand.features:
+            output = on_demand.output_name(feature.name, full_feature_names)
+            produced = output if output in result.column_names else f"{on_demand.name}__{feature.name}"
+            column = result.column(produced if produced in result.column_names else feature.name)
+            table = table.append_column(output, _declared(column, feature.dtype))
+    return table
+
+
+def _declared(column: pa.ChunkedArray, dtype: str) -> pa.ChunkedArray:
+    """A transformation's output in the declared dtype; NaN in a whole-number column is null, as Feast writes it."""
+    target = dtypes.arrow_type(dtype)
+    if column.type == target:
+        return column
+    if pa.types.is_floating(column.type) and not pa.types.is_floating(target):
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+    if pa.types.is_timestamp(target) and pa.types.is_timestamp(column.type) and column.type.tz is None:
+        column = pc.assume_timezone(column.cast(pa.timestamp("us")), "UTC")
+    return column.cast(target, safe=False)

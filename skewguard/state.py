@@ -1,0 +1,101 @@
+"""The guard's own files beside a repository: ``.skewguard/`` with history, runs, contracts, gate state and plan."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from skewguard.contract import FeatureContract, iso, write_atomically
+from skewguard.errors import BadInputError, ConfigurationError
+from skewguard.findings import Run, Verdict
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+
+
+@dataclass(frozen=True)
+class GateState:
+    """The latest verdict of one feature service, as serving reads it."""
+
+    service: str
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    run_id: str
+    as_of: str
+    finished_at: datetime
+
+
+class State:
+    """Paths and small files of ``<repo>/.skewguard``; every write is whole or not at all."""
+
+    def __init__(self, repo: Path) -> None:
+        self.root = repo / ".skewguard"
+
+    @property
+    def history(self) -> Path:
+        """The DuckDB file with every run."""
+        return self.root / "history.duckdb"
+
+    @property
+    def plan(self) -> Path:
+        """The compiled serving plan."""
+        return self.root / "plan.json"
+
+    def run_directory(self, run_id: str) -> Path:
+        """The folder of one run (run.json, report.html); raises BadInputError for what is no run id."""
+        if not _RUN_ID.fullmatch(run_id):
+            raise BadInputError("run id", repr(run_id), "letters, digits, '-', '_' and '.'")
+        return self.root / "runs" / run_id
+
+    def contract_path(self, service: str) -> Path:
+        """The service's current contract."""
+        return self.root / "contracts" / f"{_file_name(service)}.json"
+
+    def contract(self, service: str) -> FeatureContract | None:
+        """The service's current contract, None where no training set was built yet; raises ConfigurationError."""
+        path = self.contract_path(service)
+        return FeatureContract.load(path) if path.is_file() else None
+
+    def gate_path(self, service: str) -> Path:
+        """The file that serving watches."""
+        return self.root / "gate" / f"{_file_name(service)}.json"
+
+    def write_gate(self, run: Run) -> None:
+        """Publish a run's verdict to serving and training."""
+        document = {
+            "service": run.service,
+            "verdict": run.verdict.value,
+            "reasons": list(run.reasons),
+            "run_id": run.run_id,
+            "as_of": iso(run.as_of),
+            "finished_at": iso(run.finished_at),
+        }
+        write_atomically(self.gate_path(run.service), json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+    def gate(self, service: str) -> GateState | None:
+        """The latest verdict, None where the service was never checked; raises ConfigurationError for a broken file."""
+        path = self.gate_path(service)
+        if not path.is_file():
+            return None
+        try:
+            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return GateState(
+                service=data["service"],
+                verdict=Verdict(data["verdict"]),
+                reasons=tuple(data["reasons"]),
+                run_id=data["run_id"],
+                as_of=data["as_of"],
+                finished_at=datetime.fromisoformat(data["finished_at"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(
+                f"{path}: not a gate state ({type(error).__name__}: {error}); run `skewguard check` to write a new one."
+            ) from error
+
+
+def _file_name(service: str) -> str:
+    """A service's name as a file name: what is not a letter, digit, '-' or '_' becomes its hexadecimal code."""
+    return re.sub(r"[^A-Za-z0-9_-]", lambda match: f"%{ord(match[0]):02x}", service)

@@ -1,0 +1,118 @@
+"""Online feature vectors for the SDK: Redis to Arrow, with event timestamps and true statuses."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from skewguard import dtypes
+from skewguard.checks.comparison import EVENT_TS, ROW_STATE
+from skewguard.definitions import Projection, ServiceDef
+from skewguard.errors import BadInputError
+from skewguard.on_demand import add_on_demand
+
+if TYPE_CHECKING:
+    from skewguard.feast_repo import FeastRepo
+
+PRESENT, NULL_VALUE, NOT_FOUND, OUTSIDE_MAX_AGE = "PRESENT", "NULL_VALUE", "NOT_FOUND", "OUTSIDE_MAX_AGE"
+
+
+def online_vectors(
+    repo: FeastRepo,
+    service: ServiceDef,
+    entity_rows: Sequence[Mapping[str, Any]] | pa.Table,
+    as_of: datetime,
+    *,
+    full_feature_names: bool = False,
+    keep_expired: bool = False,
+    client: Any = None,
+) -> pa.Table:
+    """Vectors of a service for entity rows (join keys and request data), in their order; see SkewGuard.online."""
+    from skewguard.online.connection import connect, settings_from_repo
+
+    rows = _entity_table(entity_rows, service)
+    with contextlib.ExitStack() as stack:
+        if client is None:
+            client = stack.enter_context(contextlib.closing(connect(settings_from_repo(repo.path))))
+        table, extras = rows, {}
+        for projection in (*service.projections, *service.hidden):
+            table, added = _add_view(table, projection, repo.project, client, (as_of, full_feature_names, keep_expired))
+            extras |= added
+    table = add_on_demand(table, service, repo, full_feature_names)
+    wanted = [*rows.column_names, *(f.name for f in service.outputs(full_feature_names))]
+    table = table.select(wanted)
+    for name, column in extras.items():
+        if name.startswith("__event_ts__") or name.removeprefix("__status__") in wanted:
+            table = table.append_column(name, column)
+    return table
+
+
+def _entity_table(entity_rows: Sequence[Mapping[str, Any]] | pa.Table, service: ServiceDef) -> pa.Table:
+    needed = [*service.join_keys, *service.request_fields]
+    if not isinstance(entity_rows, pa.Table):
+        names = list(dict.fromkeys(name for row in entity_rows for name in row))
+        columns = {name: [row.get(name) for row in entity_rows] for name in names}
+        declared = {f.name: dtypes.arrow_type(f.dtype) for f in needed}
+        entity_rows = pa.table({name: _column(name, values, declared.get(name)) for name, values in columns.items()})
+    for field in needed:
+        if field.name not in entity_rows.column_names:
+            raise BadInputError(f"entity rows, {field.name!r}", "no such column", f"a {field.dtype}")
+        index = entity_rows.column_names.index(field.name)
+        column = entity_rows.column(index)
+        target = dtypes.arrow_type(field.dtype)
+        if column.type != target:
+            try:
+                entity_rows = entity_rows.set_column(index, field.name, column.cast(target))
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                raise BadInputError(f"entity rows, {field.name!r}", str(column.type), field.dtype) from error
+    return entity_rows
+
+
+def _column(name: str, values: list[Any], declared: pa.DataType | None) -> pa.Array:
+    try:
+        return pa.array(values, declared)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        expected = str(declared) if declared is not None else "values of one type"
+        raise BadInputError(f"entity rows, {name!r}", repr(values[:3]), expected) from error
+
+
+def _add_view(
+    table: pa.Table, projection: Projection, project: str, client: Any, options: tuple[datetime, bool, bool]
+) -> tuple[pa.Table, dict[str, pa.Array]]:
+    from skewguard.online.reader import read_view
+
+    as_of, full_feature_names, keep_expired = options
+    view = projection.view
+    names = [f.name for f in projection.features]
+    columns = {key.name: column for key, column in projection.keys}
+    read = read_view(client, project, view, table, features=names, columns=columns)
+    stamps = read.column(EVENT_TS).combine_chunks()
+    present = np.asarray(read.column(ROW_STATE).to_pylist()) == "present"
+    expired = _expired(stamps, view.ttl, as_of) & present
+    extras: dict[str, pa.Array] = {f"__event_ts__{projection.name}": stamps}
+    for name in names:
+        output = projection.output_name(name, full_feature_names)
+        column = read.column(name).combine_chunks()
+        states = np.asarray(read.column(f"__state__{name}").to_pylist())
+        status = np.where(states == "null", NULL_VALUE, PRESENT)
+        status = np.where(expired, OUTSIDE_MAX_AGE, status)
+        status = np.where(~present | (states == "absent"), NOT_FOUND, status)
+        if expired.any() and not keep_expired:
+            column = pc.if_else(pa.array(~expired), column, pa.scalar(None, column.type))
+        table = table.append_column(output, column)
+        extras[f"__status__{output}"] = pa.array(status)
+    return table, extras
+
+
+def _expired(stamps: pa.Array, ttl: timedelta | None, as_of: datetime) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    if ttl is None:
+        return np.zeros(len(stamps), dtype=bool)
+    oldest = pa.scalar(as_of - ttl, stamps.type)
+    older = pc.less(stamps, oldest).fill_null(False)
+    return np.asarray(older.to_numpy(zero_copy_only=False), dtype=bool)

@@ -1,0 +1,81 @@
+import pytest
+
+from skewguard.config import ServicePolicy
+from skewguard.errors import GateBlocked
+from skewguard.findings import Cause, CheckResult, Finding, Verdict
+from skewguard.gate import decide, enforce_training, is_closed
+
+
+def finding(cause: Cause, count: int = 1, compared: int = 10, **evidence: object) -> Finding:
+    return Finding("parity", cause, "v", "f", count, compared, 0, 1, f"{cause.value}!", evidence=evidence)
+
+
+def check(*findings: Finding, status: str = "ok", population: int = 10, compared: int = 10) -> CheckResult:
+    return CheckResult("parity", status, findings, population, compared, reason="why")
+
+
+@pytest.mark.parametrize(
+    ("checks", "verdict"),
+    [
+        ([], Verdict.INCONCLUSIVE),
+        ([check()], Verdict.PASS),
+        ([check(finding(Cause.EXPIRED_BUT_SERVED))], Verdict.WARN),
+        ([check(finding(Cause.UNIT_SCALE))], Verdict.BLOCK),
+        ([check(status="crashed")], Verdict.INCONCLUSIVE),
+        ([check(finding(Cause.EXPIRED_BUT_SERVED), status="inconclusive")], Verdict.INCONCLUSIVE),
+        ([check(finding(Cause.UNIT_SCALE), status="crashed")], Verdict.BLOCK),
+        ([check(population=100, compared=90)], Verdict.INCONCLUSIVE),
+        ([check(population=0, compared=0)], Verdict.INCONCLUSIVE),
+    ],
+)
+def test_verdicts(checks: list[CheckResult], verdict: Verdict) -> None:
+    decision = decide(checks, ServicePolicy())
+    assert decision.verdict is verdict
+    assert bool(decision.reasons) is (verdict is not Verdict.PASS)
+
+
+def test_worst_findings_come_first_and_carry_their_action() -> None:
+    found = [finding(Cause.EXPIRED_BUT_SERVED, 9), finding(Cause.UNIT_SCALE, 1), finding(Cause.MISSING_ONLINE, 5)]
+    decision = decide([check(*found)], ServicePolicy())
+    assert [(f.cause, f.action) for f in decision.findings] == [
+        (Cause.MISSING_ONLINE, "block"),
+        (Cause.UNIT_SCALE, "block"),
+        (Cause.EXPIRED_BUT_SERVED, "warn"),
+    ]
+
+
+def test_a_rate_within_its_limit_only_warns() -> None:
+    policy = ServicePolicy(max_rate={"missing_online": 0.1})
+    assert decide([check(finding(Cause.MISSING_ONLINE, 1, 10))], policy).verdict is Verdict.WARN
+    assert decide([check(finding(Cause.MISSING_ONLINE, 2, 10))], policy).verdict is Verdict.BLOCK
+
+
+def test_expectations_are_judged_by_their_severity() -> None:
+    failed = finding(Cause.EXPECTATION_FAILED, severity="warning")
+    assert decide([check(failed)], ServicePolicy()).verdict is Verdict.WARN
+    assert decide([check(finding(Cause.EXPECTATION_FAILED, severity="odd"))], ServicePolicy()).verdict is Verdict.BLOCK
+
+
+def test_inconclusive_is_never_treated_as_pass_by_default() -> None:
+    decision = decide([check(status="crashed")], ServicePolicy())
+    with pytest.raises(GateBlocked, match="crashed") as caught:
+        enforce_training("s", decision, ServicePolicy())
+    assert (caught.value.verdict, caught.value.exit_code) == ("inconclusive", 1)
+    enforce_training("s", decision, ServicePolicy(inconclusive="warn"))
+    enforce_training("s", decide([check(finding(Cause.UNIT_SCALE))], ServicePolicy()), ServicePolicy(training="warn"))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "gate", "inconclusive", "closed"),
+    [
+        (Verdict.BLOCK, "reject", "annotate", True),
+        (Verdict.BLOCK, "annotate", "reject", False),
+        (Verdict.BLOCK, "off", "reject", False),
+        (Verdict.INCONCLUSIVE, "reject", "reject", True),
+        (Verdict.INCONCLUSIVE, "reject", "annotate", False),
+        (Verdict.WARN, "block", "block", False),
+        (Verdict.PASS, "block", "block", False),
+    ],
+)
+def test_is_closed(verdict: Verdict, gate: str, inconclusive: str, closed: bool) -> None:
+    assert is_closed(verdict, gate, inconclusive) is closed
