@@ -63,7 +63,7 @@ def _json(value: Any) -> None:
 def _show(run: Run, guard: SkewGuard) -> None:
     from skewguard.report.text import render_table
 
-    _print(render_table(run))
+    _print(render_table(run, colour=sys.stdout.isatty()))
     _print(f"Report: {guard.state.run_directory(run.run_id) / 'report.html'}")
 
 

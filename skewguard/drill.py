@@ -24,7 +24,8 @@ from skewguard.errors import BadInputError, UnknownNameError
 from skewguard.findings import Cause
 from skewguard.guard import utc
 from skewguard.offline.sources import source_sql
-from skewguard.online.codec import encode_column, encode_timestamp
+from skewguard.online.codec import encode_timestamp
+from skewguard.online.columns import encode_column
 from skewguard.online.keys import entity_keys, feature_field, timestamp_field
 
 if TYPE_CHECKING:
@@ -73,10 +74,7 @@ class _Ground:
         width = 2**64 // len(FAULTS)
         offset: npt.NDArray[np.uint64] = row_hashes(table, keys) - np.uint64(self.slot * width)
         inside = offset < np.uint64(min(width - 1, int(width * min(1.0, self.share * len(FAULTS)))))
-        if inside.sum() < 3:
-            order = np.argsort(offset, kind="stable")
-            inside = np.zeros(table.num_rows, dtype=bool)
-            inside[order[:3]] = offset[order[:3]] < np.uint64(width)
+        inside[np.argsort(offset, kind="stable")[:3]] = True
         return table.filter(pa.array(inside))
 
 

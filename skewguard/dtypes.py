@@ -9,23 +9,27 @@ Source: feast/types.py and feast/protos/feast/types/Value.proto of Feast 0.67.
 
 from __future__ import annotations
 
-import pyarrow as pa
+import functools
+from typing import TYPE_CHECKING
 
-TIMESTAMP = pa.timestamp("us", tz="UTC")
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-_SCALARS: dict[str, tuple[pa.DataType, str]] = {
-    "BYTES": (pa.binary(), "BLOB"),
-    "STRING": (pa.string(), "VARCHAR"),
-    "INT32": (pa.int32(), "INTEGER"),
-    "INT64": (pa.int64(), "BIGINT"),
-    "DOUBLE": (pa.float64(), "DOUBLE"),
-    "FLOAT": (pa.float32(), "FLOAT"),
-    "BOOL": (pa.bool_(), "BOOLEAN"),
-    "UNIX_TIMESTAMP": (TIMESTAMP, "TIMESTAMPTZ"),
-    "UUID": (pa.string(), "VARCHAR"),
-    "TIME_UUID": (pa.string(), "VARCHAR"),
-    "DECIMAL": (pa.string(), "VARCHAR"),
-    "ZONED_TIMESTAMP": (pa.string(), "VARCHAR"),
+    TIMESTAMP: pa.DataType
+
+_SCALARS: dict[str, tuple[str, str]] = {
+    "BYTES": ("binary", "BLOB"),
+    "STRING": ("string", "VARCHAR"),
+    "INT32": ("int32", "INTEGER"),
+    "INT64": ("int64", "BIGINT"),
+    "DOUBLE": ("float64", "DOUBLE"),
+    "FLOAT": ("float32", "FLOAT"),
+    "BOOL": ("bool_", "BOOLEAN"),
+    "UNIX_TIMESTAMP": ("timestamp", "TIMESTAMPTZ"),
+    "UUID": ("string", "VARCHAR"),
+    "TIME_UUID": ("string", "VARCHAR"),
+    "DECIMAL": ("string", "VARCHAR"),
+    "ZONED_TIMESTAMP": ("string", "VARCHAR"),
 }
 FLOATS = frozenset({"DOUBLE", "FLOAT"})
 INTEGERS = frozenset({"INT32", "INT64"})
@@ -52,12 +56,22 @@ def is_json(dtype: str) -> bool:
     return dtype not in _SCALARS and element(dtype) is None
 
 
+@functools.cache
 def arrow_type(dtype: str) -> pa.DataType:
     """The Arrow type that holds ``dtype`` in every table of skewguard (timestamps: microseconds, UTC)."""
+    import pyarrow as pa  # the server looks dtypes up without ever needing Arrow
+
     inner = element(dtype)
     if inner is not None:
-        return pa.list_(_SCALARS[inner][0])
-    return _SCALARS[dtype][0] if dtype in _SCALARS else pa.string()
+        return pa.list_(arrow_type(inner))
+    name = _SCALARS[dtype][0] if dtype in _SCALARS else "string"
+    return pa.timestamp("us", tz="UTC") if name == "timestamp" else getattr(pa, name)()
+
+
+def __getattr__(name: str) -> pa.DataType:
+    if name == "TIMESTAMP":
+        return arrow_type("UNIX_TIMESTAMP")
+    raise AttributeError(name)
 
 
 def duckdb_type(dtype: str) -> str:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import linecache
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,7 +147,7 @@ class FeastRepo:
 
         with quiet_feast():
             config = load_repo_config(self.path, self.path / "feature_store.yaml")
-            with contextlib.chdir(self.path):
+            with contextlib.chdir(self.path), _definition_modules(self.path):
                 apply_total(config, self.path, skip_source_validation=False)
         self.store = _open_store(self.path)
 
@@ -226,6 +228,24 @@ def _open_store(path: Path) -> FeatureStore:
             return FeatureStore(repo_path=str(path))
         except Exception as error:  # Feast raises anything here; all of it means the same to the user
             raise RepositoryError(f"Feast cannot open {config_file}: {type(error).__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def _definition_modules(path: Path) -> Iterator[None]:
+    """Let Feast import the repository's Python files afresh, whatever other repository this process read before."""
+    names = {file.stem for file in path.glob("**/*.py")}
+    stale = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in names}
+    for name in stale:
+        del sys.modules[name]
+    linecache.clearcache()  # Feast takes an on-demand view's source text from there
+    sys.path.insert(0, str(path))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(path))
+        for name in [name for name in sys.modules if name.partition(".")[0] in names]:
+            del sys.modules[name]
+        sys.modules.update(stale)
 
 
 @contextlib.contextmanager

@@ -179,7 +179,7 @@ def compile_plan(repo: FeastRepo) -> ServingPlan:
 
 
 def save_plan(plan: ServingPlan, path: str | os.PathLike[str]) -> None:
-    """Write the plan as JSON: into a temporary file beside ``path``, then renamed, so that no reader sees half of it."""
+    """Write the plan as JSON: to a temporary file beside ``path``, then renamed, so that no reader sees half of it."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**_to_data(plan), "digest": plan.digest}, indent=1, ensure_ascii=False, allow_nan=False)
@@ -250,9 +250,11 @@ def _bare(projection: Projection) -> Projection:
 
 
 def _bare_on_demand(view: OnDemandDef) -> OnDemandDef:
+    # the registry keeps a view's sources in a protobuf map, which has no order of its own: sorted, so that it has one
     return replace(
         view,
-        inputs=tuple(_bare(projection) for projection in view.inputs),
+        inputs=tuple(_bare(projection) for projection in sorted(view.inputs, key=lambda p: p.name)),
+        request_fields=tuple(sorted(view.request_fields, key=lambda f: f.name)),
         source_text="",
         all_features=view.all_features or view.features,
     )

@@ -26,6 +26,7 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
+import functools
 import json
 import math
 import re
@@ -182,8 +183,7 @@ def _decode_dataclass(value: Any, hint: Any, path: str) -> Any:
         if name not in hints:
             guess = nearest(name, hints)
             raise _wrong(f"{path}.{name}", "an unknown field", f"one of {', '.join(hints)}", guess)
-    required = {f.name for f in dataclasses.fields(hint) if f.default is f.default_factory is dataclasses.MISSING}
-    for name in sorted(required - data.keys()):
+    for name in sorted(_required_fields(hint) - data.keys()):
         raise _wrong(f"{path}.{name}", "nothing", "the field, which every run has")
     return hint(**{name: decode(item, hints[name], f"{path}.{name}") for name, item in data.items()})
 
@@ -192,9 +192,16 @@ def _is_dataclass(hint: Any) -> bool:
     return isinstance(hint, type) and dataclasses.is_dataclass(hint)
 
 
+@functools.cache
 def _hints(hint: Any) -> dict[str, Any]:
     resolved = typing.get_type_hints(hint)
     return {f.name: resolved[f.name] for f in dataclasses.fields(hint)}
+
+
+@functools.cache
+def _required_fields(hint: Any) -> frozenset[str]:
+    missing = dataclasses.MISSING
+    return frozenset(f.name for f in dataclasses.fields(hint) if f.default is missing and f.default_factory is missing)
 
 
 def _optional(hint: Any) -> bool:

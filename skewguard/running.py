@@ -141,7 +141,7 @@ def store_run(guard: SkewGuard, run: Run) -> Run:
 
     history = History(guard.state.history)
     seen = history.first_seen(run.service, [f.key for f in run.findings])
-    findings = tuple(replace(f, first_seen=seen.get(f.key) or run.finished_at) for f in run.findings)
+    findings = tuple(replace(f, first_seen=seen.get(f.key) or run.as_of) for f in run.findings)
     run = replace(run, findings=findings)
     nights = history.trend(run.service)
     history.append(run)

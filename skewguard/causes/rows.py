@@ -7,6 +7,7 @@ e_ts     latest offline row at or before the watermark (what a correct online st
 k_ts     latest offline row at or before the watermark that also existed then (created <= watermark)
 m_ts     latest offline row of all
 o_ts     the online row; ``state`` is its row state
+e_same   every differing cell holds what was due at the watermark
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def row_cause_sql(ttl: timedelta | None, as_of: datetime, watermark: datetime) -
         WHEN o_ts = t_ts THEN '{CELL_LEVEL}'
         WHEN o_ts > m_ts OR o_ts > {_stamp(as_of)} THEN 'ahead_of_offline'
         WHEN e_ts IS NULL THEN 'not_materialized'
+        WHEN o_ts = e_ts AND e_same THEN 'not_materialized'
         WHEN o_ts = e_ts THEN '{CELL_LEVEL}'
         WHEN o_ts > e_ts THEN 'not_materialized'
         WHEN k_ts IS NULL OR o_ts >= k_ts THEN 'late_arrival'

@@ -73,7 +73,8 @@ class Comparison:
     def __init__(self, sides: ViewSides, tolerance: Callable[[str], Tolerance]) -> None:
         self.sides = sides
         self.keys = [key.name for key in sides.view.join_keys]
-        self.con = duckdb.connect(config={"TimeZone": "UTC"})
+        self.con = duckdb.connect()
+        self.con.execute("SET TimeZone = 'UTC'")
         self._tolerance = tolerance
         self._load()
         self._classify()
@@ -125,8 +126,12 @@ class Comparison:
         for name, ask in (("known", evidence.known), ("newest", evidence.newest), ("lost", evidence.superseded)):
             self.con.register(name, ask(differing))
         cause = row_cause_sql(self.sides.view.ttl, self.sides.as_of, self.sides.watermark)
+        same = " AND ".join(
+            f"(NOT d_{i} OR (s_{i} <> 'corrupt' AND {self.equal(i, f'e_{i}', f'o_{i}')}))"
+            for i in range(len(self.sides.features))
+        )
         self.con.execute(f"""CREATE TEMP TABLE diff AS SELECT *, {cause} AS cause FROM (
-            SELECT c.*, k.{EVENT_TS} AS k_ts, m.{EVENT_TS} AS m_ts FROM cmp c JOIN bad b ON c.row_id = b.row_id
+            SELECT c.*, ({same or "true"}) AS e_same, k.{EVENT_TS} AS k_ts, m.{EVENT_TS} AS m_ts FROM cmp c JOIN bad b ON c.row_id = b.row_id
             LEFT JOIN known k ON {self._join_on("c", "k")} LEFT JOIN newest m ON {self._join_on("c", "m")})""")
 
     def scalar(self, sql: str) -> Any:

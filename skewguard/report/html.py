@@ -1,0 +1,210 @@
+"""The HTML report of a run and the index of nights: one self-contained file each, the same bytes for the same input."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from skewguard.errors import ConfigurationError
+from skewguard.findings import Run
+from skewguard.history import History, Night, dump_nights
+from skewguard.report import words
+from skewguard.report.figures import clean, count, name_of, plural, when
+from skewguard.report.model import build_page, nights_before, summary, verdict_counts
+from skewguard.report.rows import SHOWN_SAMPLES, told_in_full
+from skewguard.run_json import dump_run
+
+if TYPE_CHECKING:
+    from skewguard.state import State
+
+LISTED = 100
+"""Runs in the index page."""
+
+
+def render_html(run: Run, *, history: Sequence[Night] = (), now: datetime | None = None) -> str:
+    """The report as one HTML document that loads nothing.
+
+    Args:
+        run: The run to show.
+        history: Nights, oldest first (``History.trend``). Those that ended after the run, and itself, are left out.
+        now: When the page is drawn (UTC). Shown, and used to say that a newer run is missing; without it the page
+            tells no age, and equal input gives equal bytes on any day.
+
+    Returns:
+        HTML with the JSON that it was drawn from in ``<script type="application/json" id="run">`` and
+        ``id="history"``. To keep the page small the embedded run has the worst rows that the page shows, and its
+        findings once: under ``findings``, not under the checks again; the embedded history has the features
+        that the page charts and the findings of the run before. ``run.json`` and ``history.json`` beside it are whole.
+
+    Raises:
+        BadInputError: the run holds a value that JSON cannot carry.
+    """
+    script = _script()
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            page=build_page(run, history, now),
+            run_json=_for_script(dump_run(_embedded(run))),
+            history_json=_for_script(dump_nights(_embedded_nights(run, history))),
+            script=Markup(script),  # noqa: S704  (our own file, beside the template)
+            script_hash=_hash(script),
+        )
+    )
+
+
+def write_report(
+    run: Run, directory: str | Path, history: Sequence[Night] = (), *, now: datetime | None = None
+) -> Path:
+    """Write ``report.html``, ``run.json`` and ``history.json`` into a directory, which is made where it is missing.
+
+    Each file appears whole or not at all, the page last. Returns the path of the page.
+
+    Raises:
+        ConfigurationError: the directory cannot be made or written.
+        BadInputError: the run holds a value that JSON cannot carry; then nothing is written.
+    """
+    folder = Path(directory)
+    files = {
+        "run.json": dump_run(run) + "\n",
+        "history.json": dump_nights(nights_before(run, history)) + "\n",
+        "report.html": render_html(run, history=history, now=now),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            _write_whole(folder / name, text)
+    except OSError as error:
+        raise _unwritable("report directory", folder, error) from error
+    return folder / "report.html"
+
+
+def render_index(runs: Sequence[Run]) -> str:
+    """An index page of runs in the order given (newest first), with links to ``runs/<id>/report.html``."""
+    rows = []
+    for run in runs:
+        worst = next((item for item in run.findings if item.action != "ignore"), None)
+        rows.append(
+            {
+                "href": f"runs/{quote(run.run_id, safe='')}/report.html",
+                "run_id": clean(run.run_id),
+                "service": clean(run.service),
+                "as_of": when(run.as_of),
+                "verdict": run.verdict.value,
+                "word": words.VERDICTS[run.verdict].word,
+                "summary": summary(run),
+                "worst": "" if worst is None else _worst(worst.cause.value, worst.view, worst.feature),
+            }
+        )
+    counts = [
+        (verdict.value, words.VERDICTS[verdict].word, count(found)) for verdict, found in verdict_counts(runs).items()
+    ]
+    title = plural(len(runs), "run")
+    return _environment().get_template("index.html.j2").render(rows=rows, counts=counts, title=title)
+
+
+def write_index(state: State) -> Path:
+    """Write ``index.html`` beside the ``runs`` of a repository's state: the latest 100 runs, newest first.
+
+    Returns the path of the page.
+
+    Raises:
+        StoreUnavailableError: the history is damaged or being written.
+        ConfigurationError: the directory cannot be written.
+    """
+    path = state.root / "index.html"
+    text = render_index(History(state.history).runs(limit=LISTED))
+    try:
+        state.root.mkdir(parents=True, exist_ok=True)
+        _write_whole(path, text)
+    except OSError as error:
+        raise _unwritable("index directory", state.root, error) from error
+    return path
+
+
+def _unwritable(what: str, folder: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"{what} {folder}: cannot be written ({error.strerror}); expected a directory that this user may write to."
+    )
+
+
+def _worst(cause: str, view: str | None, feature: str | None) -> str:
+    return f"{words.words_for(cause).short}: {name_of(view, feature)}"
+
+
+def _embedded(run: Run) -> Run:
+    """The run as the page holds it: the worst rows that it shows, and no finding a second time under its check."""
+    in_full = told_in_full(run)
+    findings = tuple(
+        replace(item, samples=item.samples[:SHOWN_SAMPLES] if (item.view, item.feature) in in_full else ())
+        for item in run.findings
+    )
+    return replace(run, findings=findings, checks=tuple(replace(check, findings=()) for check in run.checks))
+
+
+def _embedded_nights(run: Run, history: Sequence[Night]) -> list[Night]:
+    """The nights as the page holds them: rates of the features that it charts, findings of the last one only."""
+    told = {f"{view}.{feature}" for view, feature in told_in_full(run)}
+    nights = nights_before(run, history)
+    return [
+        replace(
+            night,
+            rates=night.rates if night is nights[-1] else {},
+            features={name: rate for name, rate in night.features.items() if name in told},
+        )
+        for night in nights
+    ]
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("skewguard.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+@cache
+def _script() -> str:
+    """The table sorter, the only script of the page; the policy of the page allows its hash and nothing else."""
+    return (Path(__file__).parent / "templates" / "sort.js").read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+
+
+def _for_script(text: str) -> Markup:
+    """JSON that may stand inside a script element: nothing in it can end the element or begin a comment."""
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, json.dumps(char)[1:-1] if ord(char) > 127 else f"\\u{ord(char):04x}")
+    return Markup(text)  # noqa: S704  (escaped for this very place)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write beside the file's place, force it to disk, then move it there."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with fresh.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)

@@ -1,0 +1,145 @@
+"""Builds both sides of a view from plain rows, with evidence computed the slow and obvious way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from skewguard import dtypes
+from skewguard.checks.comparison import CREATED_TS, EVENT_TS, ROW_STATE, ViewSides
+from skewguard.definitions import FieldDef, SourceDef, ViewDef
+
+NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
+
+
+def hours(count: float) -> datetime:
+    """The moment ``count`` hours before NOW."""
+    return NOW - timedelta(hours=count)
+
+
+@dataclass(frozen=True)
+class Row:
+    """An offline row: key, event timestamp, values by feature, created timestamp."""
+
+    key: int
+    event: datetime
+    values: tuple[Any, ...]
+    created: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Online:
+    """An online row; ``values`` may hold ABSENT or CORRUPT. Leave an entity out for an absent key."""
+
+    key: int
+    event: datetime
+    values: tuple[Any, ...]
+
+
+ABSENT, CORRUPT = object(), object()
+STAMP = dtypes.TIMESTAMP
+
+
+def view(*features: FieldDef, ttl: timedelta | None = None) -> ViewDef:
+    source = SourceDef("parquet", "/data/v.parquet", "event_timestamp", "created")
+    return ViewDef("v", ("e",), (FieldDef("key", "INT64"),), features, ttl, source)
+
+
+class RowEvidence:
+    """OfflineEvidence by loops over plain rows."""
+
+    def __init__(self, rows: Sequence[Row], definition: ViewDef, watermark: datetime) -> None:
+        self.rows, self.definition, self.watermark = rows, definition, watermark
+
+    def known(self, keys: pa.Table) -> pa.Table:
+        wm = self.watermark
+        return self._latest(keys, [r for r in self.rows if r.event <= wm and (r.created is None or r.created <= wm)])
+
+    def newest(self, keys: pa.Table) -> pa.Table:
+        return self._latest(keys, list(self.rows))
+
+    def superseded(self, keys: pa.Table) -> pa.Table:
+        wanted = set(keys.column("key").to_pylist())
+        lost = [
+            r
+            for r in self.rows
+            if r.key in wanted
+            and r.created is not None
+            and any(o.key == r.key and o.event == r.event and o.created and o.created > r.created for o in self.rows)
+        ]
+        columns = {
+            "key": pa.array([r.key for r in lost], pa.int64()),
+            EVENT_TS: pa.array([r.event for r in lost], STAMP),
+        }
+        for index, feature in enumerate(self.definition.features):
+            columns[feature.name] = pa.array([r.values[index] for r in lost], dtypes.arrow_type(feature.dtype))
+        return pa.table(columns)
+
+    def _latest(self, keys: pa.Table, rows: list[Row]) -> pa.Table:
+        wanted = set(keys.column("key").to_pylist())
+        best: dict[int, datetime] = {}
+        for row in rows:
+            if row.key in wanted and (row.key not in best or row.event > best[row.key]):
+                best[row.key] = row.event
+        return pa.table({"key": pa.array(list(best), pa.int64()), EVENT_TS: pa.array(list(best.values()), STAMP)})
+
+
+def latest(rows: Sequence[Row], at: datetime, definition: ViewDef) -> pa.Table:
+    """The latest row per key at or before ``at``, by event then created timestamp."""
+    best: dict[int, Row] = {}
+    for row in sorted(rows, key=lambda r: (r.event, r.created or datetime.min.replace(tzinfo=UTC))):
+        if row.event <= at:
+            best[row.key] = row
+    chosen = [best[key] for key in sorted(best)]
+    columns = {"key": pa.array([r.key for r in chosen], pa.int64())}
+    for index, feature in enumerate(definition.features):
+        columns[feature.name] = pa.array([r.values[index] for r in chosen], dtypes.arrow_type(feature.dtype))
+    columns[EVENT_TS] = pa.array([r.event for r in chosen], STAMP)
+    columns[CREATED_TS] = pa.array([r.created for r in chosen], STAMP)
+    return pa.table(columns)
+
+
+def online_table(keys: Sequence[int], rows: Sequence[Online], definition: ViewDef) -> pa.Table:
+    """What the reader gives for ``keys``."""
+    found = {row.key: row for row in rows}
+    columns: dict[str, Any] = {"key": pa.array(list(keys), pa.int64())}
+    for index, feature in enumerate(definition.features):
+        cells = [found[k].values[index] if k in found else ABSENT for k in keys]
+        values = [None if c is ABSENT or c is CORRUPT else c for c in cells]
+        columns[feature.name] = pa.array(values, dtypes.arrow_type(feature.dtype))
+        columns[f"__state__{feature.name}"] = pa.array([_state(c) for c in cells], pa.string())
+    columns[EVENT_TS] = pa.array([found[k].event if k in found else None for k in keys], STAMP)
+    columns[ROW_STATE] = pa.array(["present" if k in found else "key_absent" for k in keys], pa.string())
+    return pa.table(columns)
+
+
+def _state(cell: Any) -> str:
+    if cell is ABSENT:
+        return "absent"
+    if cell is CORRUPT:
+        return "corrupt"
+    return "null" if cell is None else "value"
+
+
+def sides(
+    definition: ViewDef, offline: Sequence[Row], online: Sequence[Online], *, watermark: datetime = NOW
+) -> ViewSides:
+    """Both sides of a view at NOW."""
+    truth = latest(offline, NOW, definition)
+    known = {row.key for row in offline}
+    extra = [row for row in online if row.key not in known]
+    return ViewSides(
+        view=definition,
+        features=definition.features,
+        as_of=NOW,
+        watermark=watermark,
+        truth=truth,
+        expected=latest(offline, watermark, definition),
+        online=online_table(truth.column("key").to_pylist(), online, definition),
+        orphans=online_table([row.key for row in extra], extra, definition),
+        evidence=RowEvidence(offline, definition, watermark),
+    )

@@ -1,0 +1,207 @@
+import math
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from skewguard.checks.parity import check_parity
+from skewguard.config import ServicePolicy
+from skewguard.definitions import FieldDef
+from skewguard.findings import Cause, CheckResult
+from tests.checks.builders import ABSENT, CORRUPT, NOW, Online, Row, hours, sides, view
+
+F = FieldDef("f", "DOUBLE")
+VIEW = view(F)
+TTL = view(F, ttl=timedelta(hours=6))
+
+
+def causes(result: CheckResult) -> dict[tuple[str, str | None], int]:
+    return {(f.cause.value, f.feature): f.count for f in result.findings}
+
+
+def run(definition: Any, offline: list[Row], online: list[Online], **options: Any) -> dict[tuple[str, str | None], int]:
+    return causes(check_parity([sides(definition, offline, online, **options)], ServicePolicy()))
+
+
+def row(event: float, value: float | None, created: float | None = None, key: int = 1) -> Row:
+    return Row(key, hours(event), (value,), hours(created if created is not None else event))
+
+
+def online(event: float, value: Any, key: int = 1) -> Online:
+    return Online(key, hours(event), (value,))
+
+
+@pytest.mark.parametrize(
+    ("definition", "offline", "stored", "watermark", "expected"),
+    [
+        # equal, whatever the route
+        (VIEW, [row(1, 1.0)], [online(1, 1.0)], 0, {}),
+        (VIEW, [], [], 0, {}),
+        (VIEW, [row(1, None)], [online(1, None)], 0, {}),
+        (VIEW, [row(1, math.nan)], [online(1, None)], 0, {}),
+        (VIEW, [row(5, 1.0), row(1, 1.0)], [online(5, 1.0)], 0, {}),
+        # past the watermark
+        (VIEW, [row(5, 1.0), row(1, 2.0)], [online(5, 1.0)], 3, {("not_materialized", None): 1}),
+        (VIEW, [row(1, 2.0)], [], 3, {("not_materialized", None): 1}),
+        # late: at or before the watermark, created after it
+        (VIEW, [row(5, 1.0), row(4, 2.0, created=1)], [online(5, 1.0)], 3, {("late_arrival", None): 1}),
+        (VIEW, [row(4, 2.0, created=1)], [], 3, {("late_arrival", None): 1}),
+        # rolled back
+        (VIEW, [row(5, 1.0), row(4, 2.0)], [online(5, 1.0)], 3, {("out_of_order_write", None): 1}),
+        # corrected under the same event timestamp, seen by the row that lost the tie
+        (VIEW, [row(5, 1.0, 5), row(5, 2.0, 4)], [online(5, 1.0)], 3, {("blocked_correction", "f"): 1}),
+        # ... rewritten in place after the watermark
+        (VIEW, [row(5, 2.0, created=1)], [online(5, 1.0)], 3, {("blocked_correction", "f"): 1}),
+        # pushed online only
+        (VIEW, [row(5, 1.0)], [online(1, 9.0)], 3, {("ahead_of_offline", None): 1}),
+        # lost
+        (VIEW, [row(5, 1.0)], [], 3, {("missing_online", None): 1}),
+        (VIEW, [row(5, 1.0)], [online(5, ABSENT)], 3, {("field_never_written", "f"): 1}),
+        (VIEW, [row(5, None)], [online(5, ABSENT)], 3, {}),
+        (VIEW, [row(5, 1.0)], [online(5, CORRUPT)], 3, {("corrupt_value", "f"): 1}),
+        (VIEW, [row(5, None)], [online(5, CORRUPT)], 3, {("corrupt_value", "f"): 1}),
+        (VIEW, [], [online(5, 1.0)], 3, {("orphan_online", None): 1}),
+        (VIEW, [row(5, 1.0)], [online(5, 7.0)], 3, {("unexplained", "f"): 1}),
+        (VIEW, [row(5, 1.0)], [online(5, None)], 3, {("unexplained", "f"): 1}),
+        # TTL: 6 hours old is inside, a microsecond more is not
+        (TTL, [row(6, 1.0)], [online(6, 1.0)], 0, {}),
+        (TTL, [row(6, 1.0)], [], 0, {("missing_online", None): 1}),
+        (TTL, [row(7, 1.0)], [], 0, {}),
+        (TTL, [row(7, 1.0)], [online(7, 1.0)], 0, {("expired_but_served", None): 1}),
+        (TTL, [row(7, None)], [online(7, None)], 0, {}),
+        (TTL, [row(9, 1.0)], [online(9, 1.0)], 5, {("expired_but_served", None): 1}),
+        (TTL, [row(9, 1.0), row(1, 2.0)], [online(9, 1.0)], 0, {("out_of_order_write", None): 1}),
+        # expired at the watermark, so rightly never written; a newer row came since
+        (TTL, [row(12, 1.0), row(1, 2.0)], [], 3, {("not_materialized", None): 1}),
+    ],
+)
+def test_one_entity(
+    definition: Any, offline: list[Row], stored: list[Online], watermark: float, expected: dict[Any, int]
+) -> None:
+    assert run(definition, offline, stored, watermark=hours(watermark)) == expected
+
+
+def test_the_ttl_edge_is_exact_to_the_microsecond() -> None:
+    edge = NOW - timedelta(hours=6)
+    for offset, expected in ((0, {}), (1, {("expired_but_served", None): 1})):
+        event = edge - timedelta(microseconds=offset)
+        assert run(TTL, [Row(1, event, (1.0,))], [Online(1, event, (1.0,))]) == expected
+
+
+def test_a_late_row_and_a_lost_one_are_told_apart_within_one_view() -> None:
+    offline = [row(5, 1.0, key=1), row(4, 2.0, created=1, key=1), row(5, 1.0, key=2), row(4, 2.0, key=2)]
+    assert run(VIEW, offline, [online(5, 1.0, key=1), online(5, 1.0, key=2)], watermark=hours(3)) == {
+        ("late_arrival", None): 1,
+        ("out_of_order_write", None): 1,
+    }
+
+
+def many(values: list[Any], seen: list[Any], dtype: str = "DOUBLE") -> dict[tuple[str, str | None], int]:
+    definition = view(FieldDef("f", dtype))
+    offline = [Row(k, hours(5), (v,), hours(5)) for k, v in enumerate(values)]
+    return run(definition, offline, [Online(k, hours(5), (v,)) for k, v in enumerate(seen)], watermark=hours(3))
+
+
+@pytest.mark.parametrize(
+    ("values", "seen", "dtype", "expected"),
+    [
+        ([1.0, 2.0, 3.0, 4.5], [100.0, 200.0, 300.0, 450.0], "DOUBLE", {("unit_scale", "f"): 4}),
+        ([1.0, 2.0, 3.0, 4.5], [0.01, 0.02, 0.03, 0.045], "FLOAT", {("unit_scale", "f"): 4}),
+        ([1, 2, 3, 4], [60, 120, 180, 240], "INT64", {("unit_scale", "f"): 4}),
+        ([1.0, 2.0, 3.5], [33.8, 35.6, 38.3], "DOUBLE", {("unexplained", "f"): 3}),  # Celsius to Fahrenheit: neither
+        ([1.0, 2.0, 3.5], [6.0, 7.0, 8.5], "DOUBLE", {("constant_offset", "f"): 3}),
+        ([0.1, 0.2, 0.7], [0.10000000149011612, 0.20000000298023224, 0.699999988079071], "DOUBLE", {("type_cast", "f"): 3}),
+        ([1.4, 2.6, 3.5], [1.0, 2.0, 3.0], "DOUBLE", {("type_cast", "f"): 3}),
+        ([None, None, None, 1.0], [0.0, 0.0, 0.0, 1.0], "DOUBLE", {("null_default", "f"): 3}),
+        (["x", None, None, None], ["x", "?", "?", "?"], "STRING", {("null_default", "f"): 3}),
+        # two rows fit any line: no relation is claimed
+        ([1.0, 2.0], [100.0, 200.0], "DOUBLE", {("unexplained", "f"): 2}),
+        ([5.0] * 4, [500.0] * 4, "DOUBLE", {("unexplained", "f"): 4}),
+        # one odd row neither hides the factor nor becomes part of it
+        ([float(n) for n in range(1, 21)], [*[n * 100.0 for n in range(1, 20)], 7.0], "DOUBLE",
+         {("unit_scale", "f"): 19, ("unexplained", "f"): 1}),
+        # ... nor do a few that happen to fit create it
+        ([1.0, 2.0, 3.0, 4.0, 5.0], [100.0, 200.0, 300.0, 9.0, 11.5], "DOUBLE", {("unexplained", "f"): 5}),
+    ],
+)  # fmt: skip
+def test_relations(values: list[Any], seen: list[Any], dtype: str, expected: dict[Any, int]) -> None:
+    assert many(values, seen, dtype) == expected
+
+
+def test_a_timezone_shift_is_named_with_its_minutes() -> None:
+    definition = view(FieldDef("f", "UNIX_TIMESTAMP"))
+    stamps = [hours(100 + n) for n in range(4)]
+    offline = [Row(k, hours(5), (v,), hours(5)) for k, v in enumerate(stamps)]
+    stored = [Online(k, hours(5), (v + timedelta(hours=9),)) for k, v in enumerate(stamps)]
+    result = check_parity([sides(definition, offline, stored, watermark=hours(3))], ServicePolicy())
+    assert causes(result) == {("timezone_shift", "f"): 4}
+    assert result.findings[0].evidence["minutes"] == 540
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offline", "stored", "equal"),
+    [
+        ("INT64", 2**53 + 1, 2**53, False),
+        ("FLOAT", 0.1, 0.10000000149011612, True),
+        ("DOUBLE", 1.0, 1.0 + 1e-12, True),
+        ("DOUBLE", 1.0, 1.0 + 1e-6, False),
+        ("DOUBLE", math.inf, math.inf, True),
+        ("DOUBLE", math.inf, -math.inf, False),
+        ("DOUBLE", math.inf, 1e308, False),
+        ("DOUBLE", None, math.nan, False),
+        ("DOUBLE", math.nan, math.nan, True),
+        ("DOUBLE", 0.0, -0.0, True),
+        ("STRING", "é", "e\u0301", False),
+        ("STRING", "", None, False),
+        ("BOOL", True, False, False),
+        ("BYTES", b"\x00", b"\x00", True),
+        ("DOUBLE_LIST", [1.0, None], [1.0, math.nan], True),
+        ("DOUBLE_LIST", [], None, False),
+        ("DOUBLE_LIST", [1.0, 2.0], [2.0, 1.0], False),
+        ("INT64_LIST", [1], [1, 1], False),
+        ("STRING_LIST", ["a", ""], ["a", ""], True),
+        ("STRING_SET", ["a", "b"], ["b", "a"], True),
+        ("FLOAT_LIST", [0.1], [0.1], True),
+        ("UNIX_TIMESTAMP", hours(1) + timedelta(microseconds=987654), hours(1), True),
+        ("UNIX_TIMESTAMP", hours(1), hours(1) + timedelta(seconds=1), False),
+    ],
+)
+def test_equality_by_dtype(dtype: str, offline: Any, stored: Any, equal: bool) -> None:
+    assert (many([offline], [stored], dtype) == {}) is equal
+
+
+def test_tolerances_come_from_policy() -> None:
+    definition = view(F)
+    both = sides(definition, [row(1, 100.0)], [online(1, 101.0)])
+    assert causes(check_parity([both], ServicePolicy())) != {}
+    loose = ServicePolicy.model_validate({"tolerances": {"v:f": {"relative": 0.02}}})
+    assert causes(check_parity([both], loose)) == {}
+
+
+def test_counts_samples_and_statistics_can_be_recomputed_by_hand() -> None:
+    offline = [row(5, float(k), key=k) for k in range(10)]
+    stored = [online(5, float(k), key=k) for k in range(2, 10)]
+    result = check_parity([sides(VIEW, offline, stored, watermark=hours(3))], ServicePolicy())
+    (found,) = result.findings
+    assert (found.cause, found.count, found.compared) == (Cause.MISSING_ONLINE, 2, 10)
+    assert (result.population, result.compared, result.status) == (10, 10, "ok")
+    assert found.ci_low < 0.2 < found.ci_high
+    assert [sample["entity"] for sample in found.samples] == [{"key": 0}, {"key": 1}]
+    assert found.samples[0]["online"] == "(key absent)"
+    assert found.samples[1]["offline"] == "1.0"
+    (stats,) = result.features
+    assert (stats.compared, stats.differing, stats.online_nulls, stats.causes) == (10, 2, 2, {"missing_online": 2})
+    assert sum(stats.offline) == 10
+    assert sum(stats.online) == 8
+
+
+def test_a_skipped_view_makes_the_check_inconclusive() -> None:
+    result = check_parity([], ServicePolicy(), {"v": "never materialized"})
+    assert (result.status, result.reason) == ("inconclusive", "v: never materialized")
+
+
+def test_hostile_names_do_not_break_the_sql() -> None:
+    feature = FieldDef("a\"b'c; DROP TABLE x", "STRING")
+    definition = view(feature)
+    offline = [Row(1, hours(5), ("x'y",), hours(5))]
+    assert run(definition, offline, [Online(1, hours(5), ("z",))]) == {("unexplained", feature.name): 1}
