@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 import yaml
@@ -25,6 +25,9 @@ import yaml
 from skewguard.demo_client import Server, feast_remote_lookup
 from skewguard.errors import ConfigurationError, GateBlockedError, SkewguardError
 from skewguard.findings import Cause, Run, Verdict
+
+if TYPE_CHECKING:
+    from skewguard.guard import SkewGuard
 
 MARKER = ".skewguard-demo"
 FAULT_SHARES = {"stale_view": 0.05, "unit_change": 0.05, "lost_key": 0.01, "expired_row": 0.02}
@@ -132,13 +135,17 @@ def _redis(repo: Path) -> Iterator[None]:
 
 class _Demo:
     def __init__(self, repo: Path, settings: DemoSettings, keep: bool) -> None:
-        from skewguard.guard import SkewGuard
-
         self.repo = repo
         self.settings = settings
         self.keep = keep
         self.steps = _Steps(7)
-        self.open = lambda: SkewGuard(repo)
+        self.runs: list[Run] = []
+
+    def open(self) -> SkewGuard:
+        """The repository as it is now: each step opens it afresh, as a command of its own would."""
+        from skewguard.guard import SkewGuard
+
+        return SkewGuard(self.repo)
 
     def run(self) -> None:
         """All seven steps."""
@@ -148,7 +155,7 @@ class _Demo:
             self._train()
         with self.steps.step(f"Materialize to Redis as of {self.settings.as_of}"):
             self._materialize()
-        with Server(self.repo, self.settings.as_of) as server:
+        with Server(self.repo, self.settings.as_of, self.repo.parent / "server.log") as server:
             with self.steps.step(f"Serve over HTTP at {server.url}, and look up"):
                 self._look_up(server)
             with self.steps.step("Guard the clean store"):
@@ -156,8 +163,8 @@ class _Demo:
             with self.steps.step("Break the online store, guard it again"):
                 self._break(server)
             with self.steps.step("Repair, and guard once more"):
-                run = self._repair(server)
-            self._close(run, server)
+                self._repair(server)
+                self._close(server)
 
     def _build(self) -> None:
         command = [sys.executable if part == "python" else part for part in self.settings.build]
@@ -165,7 +172,8 @@ class _Demo:
         guard = self.open()
         guard.feast.apply()
         for view in guard.feast.views():
-            _say(f"{view.name}: {len(view.features)} features, ttl {view.ttl or 'none'}")
+            ttl = "none" if view.ttl is None else f"{view.ttl.total_seconds() / 86400:g} days"
+            _say(f"{view.name}: {len(view.features)} features, ttl {ttl}")
 
     def _train(self) -> None:
         out = self.repo.parent / "model"
@@ -185,26 +193,28 @@ class _Demo:
             _say(f"{result.view}: {result.rows:,} rows{left_out}")
 
     def _entity_rows(self, count: int) -> dict[str, list[Any]]:
-        """The first entity rows of the example, as columns of a request."""
+        """The last entity rows of the example, as columns of a request."""
         import pyarrow.parquet as pq
 
         guard = self.open()
         service = guard.service(self.settings.service)
         names = [f.name for f in (*service.join_keys, *service.request_fields)]
-        table = pq.read_table(self.repo / self.settings.entity_rows, columns=names).slice(0, count)
+        table = pq.read_table(self.repo / self.settings.entity_rows, columns=names)
+        table = table.slice(max(0, table.num_rows - count))
         return {
             name: [int(v.timestamp()) if isinstance(v, datetime) else v for v in table.column(name).to_pylist()]
             for name in names
         }
 
     def _look_up(self, server: Server) -> None:
-        rows = self._entity_rows(3)
+        rows = self._entity_rows(100)
         status, body = server.look_up(self.settings.service, rows)
         if status != 200:
             raise DemoFailedError(f"the look-up came back with HTTP {status}: {body}")
+        present = [sum(r["statuses"][i] == "PRESENT" for r in body["results"]) for i in range(100)]
+        fullest = present.index(max(present))
         for name, result in zip(body["metadata"]["feature_names"], body["results"], strict=True):
-            statuses = ", ".join(sorted(set(result["statuses"])))
-            _say(f"{name:<32} {str(result['values'][0])[:40]:<42} {statuses}")
+            _say(f"{name:<32} {str(result['values'][fullest])[:40]:<42} {result['statuses'][fullest]}")
         served = feast_remote_lookup(self.repo, server.url, self.settings.service, rows)
         _say(f"Feast's own remote client got {len(served)} columns for {len(next(iter(served.values())))} rows")
 
@@ -214,20 +224,19 @@ class _Demo:
 
         with progress("check") as report:
             run = self.open().check(self.settings.service, as_of=self.settings.as_of, progress=report)
+        self.runs.append(run)
         _say(render_table(run))
         if run.verdict is not expected:
             raise DemoFailedError(f"verdict {run.verdict.value}; the demo expects {expected.value}")
         return run
 
     def _break(self, server: Server) -> None:
-        from skewguard.drill import inject
+        from skewguard.drill import inject_all
 
         guard = self.open()
-        expected: set[tuple[Cause, str]] = set()
-        for fault, share in FAULT_SHARES.items():
-            injected = inject(guard, self.settings.service, fault, share=share, as_of=self.settings.as_of)
-            expected.add((injected.expected, injected.view))
-            _say(injected.line())
+        injected = inject_all(guard, self.settings.service, FAULT_SHARES, as_of=self.settings.as_of)
+        _say("\n".join(fault.line() for fault in injected))
+        expected: set[tuple[Cause, str]] = {(fault.expected, fault.view) for fault in injected}
         run = self._check(Verdict.BLOCK)
         missed = expected - {(f.cause, f.view or "") for f in run.findings}
         if missed:
@@ -243,24 +252,23 @@ class _Demo:
             raise DemoFailedError(f"the serving gate answered HTTP {status}: {body}")
         _say(f"serving gate: HTTP {status}, {body['title']}")
 
-    def _repair(self, server: Server) -> Run:
+    def _repair(self, server: Server) -> None:
         guard = self.open()
         plan = guard.plan_repair(self.settings.service, as_of=self.settings.as_of)
         _say("\n".join(plan.lines()))
         guard.repair(plan)
-        run = self._check(Verdict.PASS)
+        self._check(Verdict.PASS)
         status, body = server.look_up_until(200, self.settings.service, self._entity_rows(1))
         if status != 200:
             raise DemoFailedError(f"serving stayed closed after the repair: HTTP {status}: {body}")
         _say("serving gate: open again")
-        return run
 
-    def _close(self, run: Run, server: Server) -> None:
+    def _close(self, server: Server) -> None:
         guard = self.open()
-        runs = guard.state.run_directory(run.run_id).parent
         typer.echo()
-        for directory in sorted(runs.iterdir()):
-            typer.echo(f"Report: {directory / 'report.html'}")
+        for title, done in zip(("clean", "broken", "repaired"), self.runs, strict=True):
+            path = guard.state.run_directory(done.run_id) / "report.html"
+            typer.echo(f"Report, {title + ':':<10} {done.verdict.value:<6} {path}")
         if self.keep:
             typer.echo(f"Redis and {server.url} stay up until Ctrl-C. Repository: {self.repo}")
             with contextlib.suppress(KeyboardInterrupt):

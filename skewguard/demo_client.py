@@ -22,15 +22,22 @@ READY_SECONDS = 60
 
 
 class Server:
-    """A real server process on a free loopback port, stopped at the end. ``url`` is where it listens."""
+    """A real server process on a free loopback port, stopped at the end.
 
-    def __init__(self, repo: Path, as_of: str) -> None:
+    ``url`` is where it listens; what it logs goes to the file ``log``.
+    """
+
+    def __init__(self, repo: Path, as_of: str, log: Path) -> None:
+        self.log = log
         self._command = [sys.executable, "-m", "online_api", "--repo", str(repo), "--port", "0", "--as-of", as_of]
         self.url = ""
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Server:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603
+                self._command, stdout=subprocess.PIPE, stderr=log, text=True
+            )
         output = self._process.stdout
         if output is None:
             raise StoreUnavailableError("server", "no output to read its address from")
@@ -39,7 +46,7 @@ class Server:
                 self.url = "http://" + line.split("http://", 1)[1].split()[0].strip().rstrip("/")
                 return self
         code = self._process.wait()
-        raise StoreUnavailableError("server", f"did not start (exit code {code})")
+        raise StoreUnavailableError("server", f"did not start (exit code {code}); its log:\n{self.log.read_text()}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -6,7 +6,7 @@ band, so that several faults in one store hit different entities and every run h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,7 @@ from skewguard.errors import BadInputError, UnknownNameError
 from skewguard.findings import Cause
 from skewguard.guard import utc
 from skewguard.offline.sources import source_sql
-from skewguard.online.codec import encode_timestamp
-from skewguard.online.columns import encode_column
+from skewguard.online.codec import encode_column, encode_timestamp
 from skewguard.online.keys import entity_keys, feature_field, timestamp_field
 
 if TYPE_CHECKING:
@@ -82,17 +81,36 @@ def inject(
     guard: SkewGuard, service: str, fault: str, *, share: float = 0.01, as_of: datetime | str | None = None
 ) -> Injection:
     """Put one fault into the online store. Raises UnknownNameError, BadInputError where nothing fits the fault."""
-    if fault not in FAULTS:
-        raise UnknownNameError("fault", fault, FAULTS)
+    return inject_all(guard, service, {fault: share}, as_of=as_of)[0]
+
+
+def inject_all(
+    guard: SkewGuard, service: str, shares: Mapping[str, float], *, as_of: datetime | str | None = None
+) -> list[Injection]:
+    """Put several faults (name -> share of entities) into the online store as it is now, each into other entities."""
+    for fault in shares:
+        if fault not in FAULTS:
+            raise UnknownNameError("fault", fault, FAULTS)
     definition = guard.service(service)
     moment = utc(as_of, guard.clock)
     with running.stores(guard) as (con, client):
         sides = running.collect(guard, definition, moment, con, client).sides
-        ground = _Ground(con, client, guard.feast.project, moment, share, list(FAULTS).index(fault))
-        for candidate in _ranked(fault, sides, ground):
-            injection = FAULTS[fault](candidate, ground)
-            if injection is not None:
-                return injection
+        return [
+            _inject(
+                fault,
+                sides,
+                _Ground(con, client, guard.feast.project, moment, share, list(FAULTS).index(fault)),
+                service,
+            )
+            for fault, share in shares.items()
+        ]
+
+
+def _inject(fault: str, sides: Sequence[ViewSides], ground: _Ground, service: str) -> Injection:
+    for candidate in _ranked(fault, sides, ground):
+        injection = FAULTS[fault](candidate, ground)
+        if injection is not None:
+            return injection
     raise BadInputError("fault", fault, f"a view of {service!r} whose rows allow it (is it materialized?)")
 
 
@@ -173,20 +191,22 @@ def _stale_view(side: ViewSides, ground: _Ground) -> Injection | None:
 
 
 def _unit_change(side: ViewSides, ground: _Ground) -> Injection | None:
+    """Another unit in the float feature that it changes most."""
     live = ground.chosen(_live(side, ground), _keys(side))
-    for feature in side.features:
-        if feature.dtype not in dtypes.FLOATS:
-            continue
-        column = live.column(feature.name)
-        finite = pc.and_(pc.is_finite(column), pc.not_equal(column, 0)).fill_null(False)
-        rows = live.filter(finite)
-        if pc.count_distinct(rows.column(feature.name)).as_py() < 3:
-            continue
-        index = rows.column_names.index(feature.name)
-        scaled = pc.multiply(rows.column(feature.name), pa.scalar(SCALE, column.type))
-        _write_raw(side, ground, rows.set_column(index, feature.name, scaled), [feature.name])
-        return Injection("unit_change", side.view.name, feature.name, rows.num_rows, Cause.UNIT_SCALE)
-    return None
+    candidates = {f.name: _nonzero(live, f.name) for f in side.features if f.dtype in dtypes.FLOATS}
+    name = max(candidates, key=lambda n: candidates[n].num_rows, default=None)
+    if name is None or pc.count_distinct(candidates[name].column(name)).as_py() < 3:
+        return None
+    rows = candidates[name]
+    index = rows.column_names.index(name)
+    scaled = pc.multiply(rows.column(name), pa.scalar(SCALE, rows.column(name).type))
+    _write_raw(side, ground, rows.set_column(index, name, scaled), [name])
+    return Injection("unit_change", side.view.name, name, rows.num_rows, Cause.UNIT_SCALE)
+
+
+def _nonzero(rows: pa.Table, name: str) -> pa.Table:
+    column = rows.column(name)
+    return rows.filter(pc.and_(pc.is_finite(column), pc.not_equal(column, 0)).fill_null(False))
 
 
 def _lost_key(side: ViewSides, ground: _Ground) -> Injection | None:

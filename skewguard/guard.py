@@ -57,7 +57,6 @@ class SkewGuard:
         self.policy = policy if policy is not None else load_policy(self.path)
         self.state = State(self.path)
         self.clock = clock
-        self._check_policy()
 
     def services(self) -> list[str]:
         """Names of the feature services."""
@@ -88,6 +87,7 @@ class SkewGuard:
         """
         from skewguard import building
 
+        self._check_policy()
         service = self.service(features)
         built = building.build(
             self, entity_df, service, building.Options(full_feature_names, filter_by_created_timestamp, seeds or {})
@@ -165,6 +165,7 @@ class SkewGuard:
         """
         from skewguard import running
 
+        self._check_policy()
         definition = self.feast.service(service)
         started = self.clock()
         moment = utc(as_of, self.clock)
@@ -175,12 +176,14 @@ class SkewGuard:
     def plan_repair(self, service: str, *, as_of: datetime | str | None = None) -> RepairPlan:
         """What a repair of one feature service would do now. Changes nothing."""
         from skewguard import running
+        from skewguard.offline.asof import latest_rows
         from skewguard.repair import plan_repair
 
         definition = self.feast.service(service)
         with running.stores(self) as (con, client):
             collected = running.collect(self, definition, utc(as_of, self.clock), con, client)
-            return plan_repair(service, collected.sides, self.policy.for_service(service))
+            policy = self.policy.for_service(service)
+            return plan_repair(service, collected.sides, policy, lambda view, at: latest_rows(con, view, at))
 
     def repair(self, plan: RepairPlan) -> list[ViewOutcome]:
         """Apply a plan. Never overwrites a newer online value. Raises StoreUnavailableError; running again goes on."""
@@ -195,6 +198,7 @@ class SkewGuard:
         return self.policy.for_service(service)
 
     def _check_policy(self) -> None:
+        """Refuse names in the policy that the registry does not hold; not before, since apply may bring them."""
         services: dict[str, dict[str, list[str]]] = {}
         for name in self.feast.service_names():
             try:

@@ -6,8 +6,9 @@ compare-and-set refuses it). What cannot be mended online is listed with the adv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -39,7 +40,7 @@ class ViewRepair:
     @property
     def is_empty(self) -> bool:
         """Nothing to write and nothing to remove."""
-        return self.write.num_rows == 0 and self.remove.num_rows == 0
+        return bool(self.write.num_rows == 0 and self.remove.num_rows == 0)
 
 
 @dataclass(frozen=True)
@@ -76,27 +77,36 @@ class ViewOutcome:
     refused: int
 
 
-def plan_repair(service: str, sides: Sequence[ViewSides], policy: ServicePolicy) -> RepairPlan:
-    """The plan for what a fresh comparison of ``sides`` finds wrong."""
-    return RepairPlan(service, tuple(_plan_view(side, policy) for side in sides))
+RowsDue = Callable[[ViewDef, datetime], pa.Table]
+"""Gives a view's latest row per entity at or before a moment, with every feature of the view."""
 
 
-def _plan_view(sides: ViewSides, policy: ServicePolicy) -> ViewRepair:
+def plan_repair(service: str, sides: Sequence[ViewSides], policy: ServicePolicy, rows_due: RowsDue) -> RepairPlan:
+    """The plan for what a fresh comparison of ``sides`` finds wrong. A row is written whole, with every feature."""
+    return RepairPlan(service, tuple(_plan_view(side, policy, rows_due) for side in sides))
+
+
+def _plan_view(sides: ViewSides, policy: ServicePolicy, rows_due: RowsDue) -> ViewRepair:
     comparison = Comparison(sides, lambda feature: policy.tolerance_for(sides.view.name, feature))
     try:
-        columns = ", ".join(f"e.{quote(c)}" for c in sides.expected.column_names)
         keys = "".join(f"d.{quote(k)}, " for k in comparison.keys)
         join = " AND ".join(f"d.{quote(k)} = e.{quote(k)}" for k in comparison.keys) or "true"
         skip = ", ".join(f"'{cause}'" for cause in (*_LEFT, _REMOVED))
         due = live_sql(f"e.{EVENT_TS}", sides.view.ttl, sides.watermark)
         newer = "coalesce(d.o_ts > e.e_due, false)"
-        write = comparison.table(
-            f"SELECT {columns} FROM diff d JOIN (SELECT *, {EVENT_TS} AS e_due FROM e_in) e ON {join} "
+        due_keys = comparison.table(
+            f"SELECT {keys}d.row_id FROM diff d JOIN (SELECT *, {EVENT_TS} AS e_due FROM e_in) e ON {join} "
             f"WHERE d.cause IS NOT NULL AND d.cause NOT IN ({skip}) AND {due} AND NOT {newer} ORDER BY d.row_id"
         )
         expired = comparison.table(
             f"SELECT {keys}d.o_ts AS {EVENT_TS} FROM diff d WHERE d.cause = '{_REMOVED}' ORDER BY d.row_id"
         )
+        write = sides.expected.slice(0, 0)
+        if due_keys.num_rows:
+            comparison.con.register("due_keys", due_keys)
+            comparison.con.register("due_rows", rows_due(sides.view, sides.watermark))
+            on = " AND ".join(f"r.{quote(k)} = d.{quote(k)}" for k in comparison.keys) or "true"
+            write = comparison.table(f"SELECT r.* FROM due_rows r SEMI JOIN due_keys d ON {on} ORDER BY ALL")
         left = [(cause, count) for cause, count in comparison.row_causes() if cause in _LEFT]
     finally:
         comparison.close()

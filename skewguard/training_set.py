@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,8 +76,8 @@ def write_contract(inputs: TrainingInputs) -> FeatureContract:
     """The contract of a training set; the same inputs give the same digest on any machine."""
     service, table = inputs.service, inputs.table
     outputs = service.outputs(inputs.full_feature_names)
-    moments = table.column(inputs.timestamp_column)
-    span = pc.min_max(moments).as_py() if table.num_rows else {"min": None, "max": None}
+    ends = pc.min_max(table.column(inputs.timestamp_column)).as_py()
+    span = None if ends["min"] is None else (iso(ends["min"]), iso(ends["max"]))
     profiles = profile_table(table, [f.name for f in outputs])
     return FeatureContract(
         service=service.name,
@@ -90,7 +89,7 @@ def write_contract(inputs: TrainingInputs) -> FeatureContract:
         entity_frame_digest=table_digest(table.select(list(inputs.entity_columns))),
         training_set_digest=table_digest(table),
         row_count=table.num_rows,
-        time_range=None if span["min"] is None else (_moment(span["min"]), _moment(span["max"])),
+        time_range=span,
         created_cutoff=inputs.created_cutoff,
         seeds=dict(inputs.seeds),
         profile={name: profile.to_dict() for name, profile in profiles.items()},
@@ -102,6 +101,3 @@ def library_versions() -> dict[str, str]:
     """The installed versions of the libraries that shape a training set."""
     return {name: importlib.metadata.version(name) for name in _LIBRARIES}
 
-
-def _moment(value: datetime) -> str:
-    return iso(value)

@@ -40,7 +40,8 @@ def online_vectors(
     with contextlib.ExitStack() as stack:
         if client is None:
             client = stack.enter_context(contextlib.closing(connect(settings_from_repo(repo.path))))
-        table, extras = rows, {}
+        table = rows
+        extras: dict[str, pa.Array] = {}
         for projection in (*service.projections, *service.hidden):
             table, added = _add_view(table, projection, repo.project, client, (as_of, full_feature_names, keep_expired))
             extras |= added

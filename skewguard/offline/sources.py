@@ -29,6 +29,8 @@ def connect(memory_limit: str | None = None, threads: int | None = None) -> duck
     con.execute("SET TimeZone = 'UTC'")
     con.execute("SET autoinstall_known_extensions = false")
     con.execute("SET enable_progress_bar = false")
+    # DuckDB cannot guess how many rows an Arrow table has, takes it for a few, and would compare all with all
+    con.execute("SET asof_loop_join_threshold = 0")
     try:
         if memory_limit is not None:
             con.execute("SET memory_limit = $1", [memory_limit])

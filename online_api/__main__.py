@@ -1,0 +1,109 @@
+"""``python -m online_api``: serves the feature services of a Feast repository.
+
+Exit codes: 0 stopped by a signal, 2 wrong use or configuration, 3 a store that is needed at the start is down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from online_api.compile_plan import compile_in_subprocess, needs_compiling
+from online_api.server import SHARED_COUNTS, announcement, bind, run_worker, run_workers
+from online_api.settings import Limits, ServingPolicy, Settings, tokens_from
+from skewguard.config import ServicePolicy, load_policy
+from skewguard.errors import SkewguardError
+from skewguard.plan import load_plan
+
+
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line; wrong use ends the process with exit code 2."""
+    defaults = Limits()
+    parser = argparse.ArgumentParser(prog="python -m online_api", description="Serve features over HTTP from Redis.")
+    parser.add_argument("--repo", type=Path, default=Path(), help="Feast repository (folder of feature_store.yaml)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=_port, default=8080, help="port to listen on; 0 picks a free one")
+    parser.add_argument("--plan", type=Path, help="serving plan (default: REPO/.skewguard/plan.json)")
+    parser.add_argument("--as-of", type=_moment, help="stop the clock that TTLs are counted from, for old data")
+    parser.add_argument("--workers", type=_positive, default=1, help="server processes")
+    parser.add_argument("--max-body-bytes", type=_positive, default=defaults.max_body_bytes, help="largest body")
+    parser.add_argument("--max-entities", type=_positive, default=defaults.max_entities, help="most rows in a request")
+    parser.add_argument("--json", action="store_true", help="say when it listens as one line of JSON")
+    return parser.parse_args(argv)
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"got {text}; expected 0 to 65535")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"got {text}; expected at least 1")
+    return value
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text!r}; expected ISO 8601 such as 1998-03-01T00:00:00Z") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def serving_policy(policy: ServicePolicy) -> ServingPolicy:
+    """The part of a service's policy that serving needs."""
+    return ServingPolicy(policy.serving, policy.serving_inconclusive, policy.expired, policy.verdict_max_age)
+
+
+def settings_for(options: argparse.Namespace, tokens: tuple[str, ...]) -> Settings:
+    """Settings from the command line and skewguard.yaml; compiles the plan where it is missing or too old."""
+    repo = options.repo.resolve()
+    plan_path = options.plan or repo / ".skewguard" / "plan.json"
+    policy = load_policy(repo)
+    if needs_compiling(repo, plan_path):
+        compile_in_subprocess(repo, plan_path)
+    services = load_plan(plan_path).service_names()
+    return Settings.from_repo(
+        repo,
+        plan=plan_path,
+        default_policy=serving_policy(policy.for_service("")),
+        policies={name: serving_policy(policy.for_service(name)) for name in services},
+        limits=Limits(max_body_bytes=options.max_body_bytes, max_entities=options.max_entities),
+        tokens=tokens,
+        as_of=options.as_of,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until a signal; the exit code."""
+    options = arguments(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = settings_for(options, tokens_from(os.environ))
+        listener = bind(options.host, options.port)
+        line = announcement(listener, options.json)
+
+        def tell() -> None:
+            print(line, flush=True)  # noqa: T201  (what the caller waits for)
+
+        os.environ.pop(SHARED_COUNTS, None)  # another program's, such as Feast's
+        if options.workers > 1:
+            return run_workers(settings, listener, options.workers, tell)
+        run_worker(settings, listener, tell)
+    except SkewguardError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""The HTTP endpoints, one function each; docs/http.md tells them. They read the request, call, and write the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from online_api.pages import RUN_ID, has_report
+from online_api.problems import VERDICT_HEADER, NotReadyError
+from online_api.query import parse, read_body
+from online_api.state import ApiState
+from skewguard.errors import ConfigurationError, StoreUnavailableError
+from skewguard.findings import Run
+from skewguard.run_json import load_run
+
+router = APIRouter()
+
+_EXAMPLE = {"feature_service": "my_service", "entities": {"customer_id": [1001, 1002]}, "full_feature_names": False}
+_REQUEST_SCHEMA: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["entities"],
+                    "properties": {
+                        "entities": {"type": "object", "additionalProperties": {"type": "array", "minItems": 1}},
+                        "feature_service": {"type": ["string", "null"]},
+                        "features": {"type": ["array", "null"], "items": {"type": "string"}},
+                        "full_feature_names": {"type": "boolean", "default": False},
+                        "include_feature_view_version_metadata": {"type": "boolean", "default": False},
+                    },
+                },
+                "example": _EXAMPLE,
+            }
+        },
+    }
+}
+
+
+def _state(request: Request) -> ApiState:
+    state: ApiState = request.app.state.api
+    return state
+
+
+def _json(content: Any, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(content), 200, headers, "application/json")
+
+
+@router.post("/get-online-features", openapi_extra=_REQUEST_SCHEMA)
+async def get_online_features(request: Request) -> Response:
+    """Feature vectors for entity rows, in Feast's request and response shape."""
+    state = _state(request)
+    limits = state.settings.limits
+    body = await read_body(request, limits.max_body_bytes)
+    query = parse(body, limits)
+    answer = await state.features.answer(query)
+    headers = {} if answer.verdict is None else {VERDICT_HEADER: answer.verdict.value}
+    return Response(answer.body, 200, headers, "application/json")
+
+
+@router.get("/health")
+async def health() -> Response:
+    """The process is alive. Looks at nothing else."""
+    return _json({"status": "ok"})
+
+
+@router.get("/ready")
+async def ready(request: Request) -> Response:
+    """The plan is loaded, Redis answers, and at least one gate lets requests pass; else a 503 problem."""
+    state = _state(request)
+    reasons = []
+    try:
+        await state.store.ping()
+    except StoreUnavailableError as error:
+        reasons.append(str(error).rstrip("."))
+    names = state.plan.service_names()
+    gates = {name: "closed" if state.verdicts.is_closed(name) else "open" for name in names}
+    if names and all(gate == "closed" for gate in gates.values()):
+        reasons.append("the serving gate of every feature service is closed")
+    if reasons:
+        raise NotReadyError(reasons)
+    return _json({"status": "ready", "project": state.plan.project, "plan": state.plan.digest, "gates": gates})
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Prometheus metrics in the text format."""
+    state = _state(request)
+    for name in state.plan.service_names():
+        state.metrics.show_verdict(name, state.verdicts.current(name).verdict)
+    return Response(state.metrics.render(), 200, media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/v1/plan")
+async def plan(request: Request) -> Response:
+    """What is served: the plan's digest, the services, and each view's fingerprint."""
+    state = _state(request)
+    return _json(
+        {
+            "project": state.plan.project,
+            "digest": state.plan.digest,
+            "services": state.plan.service_names(),
+            "fingerprints": dict(state.plan.fingerprints),
+        }
+    )
+
+
+@router.get("/v1/services/{service}/skew")
+async def skew(service: str, request: Request) -> Response:
+    """The latest verdict on a feature service, its gate, and a summary of the run; raises UnknownNameError (404)."""
+    state = _state(request)
+    state.plan.service(service)
+    current = state.verdicts.current(service)
+    runs = state.settings.state / "runs"
+    body: dict[str, Any] = {
+        "service": service,
+        "verdict": current.verdict.value,
+        "reasons": list(current.reasons),
+        "run_id": current.run_id or None,
+        "as_of": current.as_of or None,
+        "finished_at": current.finished_at or None,
+        "gate": {
+            "serving": state.settings.policy(service).serving,
+            "inconclusive": state.settings.policy(service).inconclusive,
+            "closed": state.verdicts.is_closed(service),
+        },
+        "run": await asyncio.to_thread(_run_summary, runs, current.run_id),
+    }
+    return _json(body, {VERDICT_HEADER: current.verdict.value})
+
+
+def _run_summary(runs: Path, run_id: str) -> dict[str, Any] | None:
+    """Checks and findings of a run without rows; None where its file is not there, ``problem`` where it is broken."""
+    if not RUN_ID.fullmatch(run_id):
+        return None
+    try:
+        run: Run = load_run((runs / run_id / "run.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ConfigurationError) as error:
+        return {"problem": f"run.json cannot be used: {error}"}
+    return {
+        "started_at": run.started_at.isoformat().replace("+00:00", "Z"),
+        "report": f"/reports/{run_id}" if has_report(runs, run_id) else None,
+        "checks": [
+            {
+                "check": check.check,
+                "status": check.status,
+                "compared": check.compared,
+                "population": check.population,
+                "coverage": check.coverage,
+                "findings": len(check.findings),
+                "reason": check.reason,
+            }
+            for check in run.checks
+        ],
+        "findings": [
+            {
+                "check": finding.check,
+                "cause": finding.cause.value,
+                "view": finding.view,
+                "feature": finding.feature,
+                "count": finding.count,
+                "compared": finding.compared,
+                "action": finding.action,
+                "message": finding.message,
+            }
+            for finding in run.findings
+        ],
+    }

@@ -1,0 +1,73 @@
+"""Prometheus metrics of the server. Names and labels are documented in docs/http.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from skewguard.findings import Verdict
+
+BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Upper bounds of the latency histogram, in seconds."""
+
+
+class Metrics:
+    """The counters of one server process, or of all workers where they share ``folder``.
+
+    prometheus_client shares counts through a folder only when PROMETHEUS_MULTIPROC_DIR names it at the time of its
+    import; the folder is told here as well, because Feast sets that variable for ends of its own when it is imported.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "skewguard_http_requests", "Requests by route and status.", ["route", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "skewguard_http_request_seconds",
+            "Time from the request's head to the end of its answer.",
+            ["route"],
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self.statuses = Counter(
+            "skewguard_feature_statuses",
+            "Feature values by view and status.",
+            ["view", "status"],
+            registry=self.registry,
+        )
+        self.redis_errors = Counter(
+            "skewguard_redis_errors", "Look-ups that Redis failed, by error class.", ["error"], registry=self.registry
+        )
+        self.refusals = Counter(
+            "skewguard_gate_refusals", "Requests that the serving gate refused.", ["service"], registry=self.registry
+        )
+        self.verdict = Gauge(
+            "skewguard_verdict",
+            "1 for the service's verdict now, 0 for the others.",
+            ["service", "verdict"],
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
+
+    def count_statuses(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Add feature values, by (view, status)."""
+        for (view, status), count in counts.items():
+            self.statuses.labels(view, status).inc(count)
+
+    def show_verdict(self, service: str, verdict: Verdict) -> None:
+        """Set the gauge of one service."""
+        for known in Verdict:
+            self.verdict.labels(service, known.value).set(1 if known is verdict else 0)
+
+    def render(self) -> bytes:
+        """The text exposition format."""
+        if self._folder is None:
+            return generate_latest(self.registry)
+        combined = CollectorRegistry()
+        MultiProcessCollector(combined, path=str(self._folder))  # type: ignore[no-untyped-call]
+        return generate_latest(combined)

@@ -1,0 +1,237 @@
+"""Answers a query: names against the plan, values against dtypes, the gate, Redis, on-demand views, the response.
+
+Everything here is told what it needs; nothing knows HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from online_api.coerce import key_column, request_column
+from online_api.lookup import PRESENT, Lookup, ViewColumns, oldest, prepare, read_views
+from online_api.metrics import Metrics
+from online_api.on_demand import OnDemandViews
+from online_api.problems import UnsupportedFeatureError
+from online_api.query import Query
+from online_api.settings import Settings
+from online_api.store import OnlineStore
+from online_api.values import EPOCH_TEXT, json_value, timestamp_text
+from online_api.verdicts import Verdicts
+from skewguard.definitions import OnDemandDef
+from skewguard.errors import BadInputError, GateBlockedError, UnknownNameError
+from skewguard.findings import Verdict
+from skewguard.online.keys import entity_keys_of
+from skewguard.plan import ServingPlan
+
+PREPARED = 1024
+"""Look-ups kept prepared: one for each distinct service or feature list."""
+
+INLINE_CELLS = 4_000
+"""A request with more values is worked on in a thread, so that the others go on."""
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The body of a response, and the verdict that its header tells (None: no gate was in the way)."""
+
+    body: bytes
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """A query held against its look-up: columns to echo, request data, and each group's keys by row."""
+
+    echoed: Mapping[str, list[Any]]
+    request_data: Mapping[str, list[Any]]
+    keys: Sequence[Sequence[bytes]]
+
+
+class FeatureService:
+    """Look-ups of one plan. Share one instance among all requests of a process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        plan: ServingPlan,
+        store: OnlineStore,
+        verdicts: Verdicts,
+        metrics: Metrics,
+        on_demand: OnDemandViews | None,
+    ) -> None:
+        self._settings = settings
+        self._plan = plan
+        self._store = store
+        self._verdicts = verdicts
+        self._metrics = metrics
+        self._on_demand = on_demand
+        self._prepared = lru_cache(maxsize=PREPARED)(self._prepare)
+
+    async def answer(self, query: Query) -> Answer:
+        """The answer to a query.
+
+        Raises:
+            UnknownNameError, BadInputError: the query does not fit the plan.
+            UnsupportedFeatureError: an on-demand view that this server cannot compute.
+            GateBlockedError: a serving gate is closed.
+            StoreUnavailableError: Redis.
+            TransformFailedError: an on-demand view.
+        """
+        lookup, guarded_by = self._prepared(query.service, query.features, query.full_feature_names)
+        if query.rows * len(lookup.outputs) <= INLINE_CELLS:
+            bound = self._bind(lookup, query)
+        else:
+            bound = await asyncio.to_thread(self._bind, lookup, query)
+        verdict = self._enter(guarded_by)
+        as_of = self._settings.now()
+        replies = await self._read(lookup, bound.keys)
+        if query.rows * len(lookup.outputs) <= INLINE_CELLS and not lookup.service.on_demand:
+            body = self._respond(lookup, query, bound, replies, as_of)
+        else:
+            body = await asyncio.to_thread(self._respond, lookup, query, bound, replies, as_of)
+        return Answer(body, verdict)
+
+    def _prepare(self, service: str | None, features: tuple[str, ...], full: bool) -> tuple[Lookup, tuple[str, ...]]:
+        if service is not None:
+            definition = self._plan.service(service)
+            guarded_by: tuple[str, ...] = (service,)
+        else:
+            definition = self._plan.feature_list(features)
+            guarded_by = self._plan.services_sharing(definition)
+        for view in definition.on_demand:
+            if view.name in self._plan.unsupported:
+                reason = self._plan.unsupported[view.name]
+                raise UnsupportedFeatureError(f"On-demand feature view {view.name!r} cannot be served: {reason}.")
+        return prepare(definition, full), guarded_by
+
+    def _enter(self, services: tuple[str, ...]) -> Verdict | None:
+        try:
+            return self._verdicts.enter(services)
+        except GateBlockedError as error:
+            self._metrics.refusals.labels(error.service).inc()
+            raise
+
+    # -- before Redis -------------------------------------------------------------------------------------------------
+
+    def _bind(self, lookup: Lookup, query: Query) -> _Bound:
+        needed = {column.name: column for column in lookup.key_columns}
+        wanted = {request_field.name: request_field for request_field in lookup.service.request_fields}
+        self._refuse_unknown(query, {*needed, *wanted})
+        self._refuse_missing((*needed, *wanted), query)
+        echoed = {name: key_column(key, query.entities[name]) for name, key in needed.items()}
+        # as Feast, a join key that this request does not need is checked and sent back
+        for name in query.entities:
+            if name not in echoed and name not in wanted and name in self._plan.key_columns:
+                echoed[name] = key_column(self._plan.key_columns[name], query.entities[name])
+        request_data = {name: request_column(f, query.entities[name]) for name, f in wanted.items()}
+        keys = []
+        for group in lookup.groups:
+            names = [key for key, _ in group.keys]
+            columns = [echoed[column] for _, column in group.keys]
+            encoded = entity_keys_of(self._plan.project, names, columns, query.rows)
+            keys.append([key for key in encoded if key is not None])  # nulls were refused above
+        return _Bound(echoed, request_data, keys)
+
+    def _refuse_missing(self, names: Iterable[str], query: Query) -> None:
+        missing = [name for name in names if name not in query.entities]
+        if missing:
+            sent = ", ".join(sorted(query.entities)[:20]) or "no columns"
+            raise BadInputError(
+                f"entities.{missing[0]}", f"nothing (sent: {sent})", f"the columns {', '.join(missing)} in 'entities'"
+            )
+
+    def _refuse_unknown(self, query: Query, needed: set[str]) -> None:
+        known = {*needed, *self._plan.key_columns, *self._plan.request_columns}
+        for name in query.entities:
+            if name not in known:
+                raise UnknownNameError("column of entities", name, sorted(known))
+
+    async def _read(self, lookup: Lookup, keys: Sequence[Sequence[bytes]]) -> list[list[Any]]:
+        """Replies by group and row; each distinct key is read once."""
+        positions: list[dict[bytes, int]] = []
+        commands: list[tuple[bytes, Sequence[bytes]]] = []
+        for group, column in zip(lookup.groups, keys, strict=True):
+            seen: dict[bytes, int] = {}
+            for key in column:
+                if key not in seen:
+                    seen[key] = len(commands)
+                    commands.append((key, group.fields))
+            positions.append(seen)
+        replies = await self._store.read(commands)
+        return [[replies[seen[key]] for key in column] for seen, column in zip(positions, keys, strict=True)]
+
+    # -- after Redis --------------------------------------------------------------------------------------------------
+
+    def _respond(self, lookup: Lookup, query: Query, bound: _Bound, replies: Any, as_of: datetime) -> bytes:
+        keep_expired = self._settings.policy(query.service or "").expired == "annotate"
+        as_of_ns = (as_of - _EPOCH) // timedelta(microseconds=1) * 1_000
+        views = read_views(lookup, replies, as_of_ns, keep_expired)
+        epoch = [EPOCH_TEXT] * query.rows
+        present = [PRESENT] * query.rows
+        names = [*bound.echoed, *lookup.outputs]
+        results = [_vector([json_value(v) for v in values], present, epoch) for values in bound.echoed.values()]
+        statuses: Counter[tuple[str, str]] = Counter()
+        for read, view in zip(lookup.reads[: len(lookup.service.projections)], views, strict=False):
+            texts = [timestamp_text(timestamp) for timestamp in view.timestamps]
+            for column in view.columns.values():
+                results.append(_vector(column.values, column.statuses, texts))
+                _count(statuses, read.view, column.statuses)
+        if lookup.service.on_demand:
+            results += self._on_demand_vectors(lookup, bound, views, query.rows, statuses)
+        self._metrics.count_statuses(statuses)
+        metadata: dict[str, Any] = {"feature_names": names}
+        if query.version_metadata:
+            metadata["feature_view_metadata"] = self._versions(lookup)
+        return orjson.dumps({"results": results, "metadata": metadata})
+
+    def _on_demand_vectors(
+        self, lookup: Lookup, bound: _Bound, views: Sequence[ViewColumns], rows: int, statuses: Counter[tuple[str, str]]
+    ) -> list[dict[str, Any]]:
+        if self._on_demand is None:
+            raise UnsupportedFeatureError("The server was started without on-demand feature views; start it again.")
+        by_name: dict[str, ViewColumns] = {}
+        for read, view in zip(lookup.reads, views, strict=True):
+            by_name.setdefault(read.name, ViewColumns(view.timestamps)).columns.update(view.columns)
+        others = {**bound.echoed, **bound.request_data}
+        results = []
+        for definition in lookup.service.on_demand:
+            outputs = self._on_demand.run(definition, _inputs(definition, by_name), others, rows)
+            texts = [timestamp_text(oldest(definition, by_name, row)) for row in range(rows)]
+            for feature in definition.features:
+                column = outputs[feature.name]
+                results.append(_vector(column.values, column.statuses, texts))
+                _count(statuses, definition.name, column.statuses)
+        return results
+
+    def _versions(self, lookup: Lookup) -> list[dict[str, Any]]:
+        found = []
+        for name, view in {read.name: read.view for read in lookup.reads}.items():
+            version = self._plan.versions.get(view, 0)
+            found.append({"name": name, "version": version} if version else {"name": name})
+        return found
+
+
+def _inputs(definition: OnDemandDef, views: Mapping[str, ViewColumns]) -> dict[tuple[str, str], list[bytes]]:
+    return {(p.name, f.name): views[p.name].columns[f.name].raw for p in definition.inputs for f in p.features}
+
+
+def _vector(values: list[Any], statuses: list[str], timestamps: list[str]) -> dict[str, Any]:
+    return {"values": values, "statuses": statuses, "event_timestamps": timestamps}
+
+
+def _count(counts: Counter[tuple[str, str]], view: str, statuses: Sequence[str]) -> None:
+    if len(statuses) == 1:
+        counts[view, statuses[0]] += 1
+    else:
+        for status, number in Counter(statuses).items():
+            counts[view, status] += number

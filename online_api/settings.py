@@ -1,0 +1,145 @@
+"""What the server is told: paths, limits, policy, tokens, clocks. Plain values; nothing here reads a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from skewguard.errors import ConfigurationError
+from skewguard.online.connection import RedisSettings, settings_from_repo
+
+TOKENS_VARIABLE = "SKEWGUARD_API_TOKENS"
+"""Environment variable with the accepted bearer tokens, separated by commas."""
+
+Clock = Callable[[], datetime]
+
+
+def wall_clock() -> datetime:
+    """Now, in UTC."""
+    return datetime.now(UTC)
+
+
+def fixed_clock(moment: datetime) -> Clock:
+    """A clock that always shows ``moment`` (naive means UTC): for replays of old data."""
+    shown = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return lambda: shown
+
+
+@dataclass(frozen=True)
+class ServingPolicy:
+    """How one feature service is served.
+
+    Attributes:
+        serving: "reject" refuses requests while the verdict is "block"; "annotate" only tells the verdict in a
+            header; "off" does neither.
+        inconclusive: what an inconclusive verdict does where ``serving`` is "reject": "annotate" or "reject".
+        expired: "null" sends no values past their TTL, "annotate" sends them; the status is OUTSIDE_MAX_AGE either way.
+        verdict_max_age: an older verdict counts as inconclusive; None: a verdict never grows old.
+    """
+
+    serving: Literal["off", "annotate", "reject"] = "reject"
+    inconclusive: Literal["annotate", "reject"] = "annotate"
+    expired: Literal["null", "annotate"] = "null"
+    verdict_max_age: timedelta | None = timedelta(days=2)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may cost.
+
+    Attributes:
+        max_body_bytes: largest request body; a larger one is refused unread.
+        max_entities: most entity rows in one request.
+        max_features: most features in one request's ``features`` list.
+        redis_timeout: seconds that the look-up of one request may take in Redis.
+        retry_after: seconds that a refused client is told to wait (``Retry-After``).
+    """
+
+    max_body_bytes: int = 1024 * 1024
+    max_entities: int = 10_000
+    max_features: int = 2_000
+    redis_timeout: float = 2.0
+    retry_after: int = 5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that ``create_app`` needs.
+
+    Attributes:
+        repo: folder with feature_store.yaml; ``.skewguard/`` under it holds plan, verdicts and runs.
+        plan: path of the compiled serving plan.
+        redis: where the online store is.
+        default_policy: for services without a section of their own, and for feature lists.
+        policies: per feature service.
+        tokens: accepted bearer tokens; none means that no token is asked for.
+        now: the as-of time of a request (TTL is counted from it).
+        clock: the wall clock (the age of a verdict is counted from it).
+        metrics_folder: where several workers add up their counts; None for one process.
+    """
+
+    repo: Path
+    plan: Path
+    redis: RedisSettings
+    default_policy: ServingPolicy = ServingPolicy()
+    policies: Mapping[str, ServingPolicy] = field(default_factory=dict)
+    limits: Limits = Limits()
+    tokens: tuple[str, ...] = ()
+    now: Clock = wall_clock
+    clock: Clock = wall_clock
+    metrics_folder: Path | None = None
+
+    @classmethod
+    def from_repo(
+        cls,
+        repo: str | os.PathLike[str],
+        *,
+        plan: str | os.PathLike[str] | None = None,
+        default_policy: ServingPolicy | None = None,
+        policies: Mapping[str, ServingPolicy] | None = None,
+        limits: Limits | None = None,
+        tokens: tuple[str, ...] = (),
+        as_of: datetime | None = None,
+    ) -> Settings:
+        """Settings of a Feast repository: Redis from its feature_store.yaml, the rest from the values given.
+
+        ``plan`` defaults to ``<repo>/.skewguard/plan.json``; ``as_of`` stops the clock that TTLs are counted from.
+        Raises ConfigurationError when feature_store.yaml has no Redis online store.
+        """
+        folder = Path(repo).resolve()
+        return cls(
+            repo=folder,
+            plan=Path(plan) if plan is not None else folder / ".skewguard" / "plan.json",
+            redis=settings_from_repo(folder),
+            default_policy=default_policy or ServingPolicy(),
+            policies=dict(policies or {}),
+            limits=limits or Limits(),
+            tokens=tokens,
+            now=fixed_clock(as_of) if as_of is not None else wall_clock,
+        )
+
+    @property
+    def state(self) -> Path:
+        """The folder with verdicts and runs."""
+        return self.repo / ".skewguard"
+
+    def policy(self, service: str) -> ServingPolicy:
+        """The policy of a feature service; "" (a feature list) has the default one."""
+        return self.policies.get(service, self.default_policy)
+
+
+def tokens_from(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The tokens in SKEWGUARD_API_TOKENS. Raises ConfigurationError when it is set but holds none, or not ASCII."""
+    text = environment.get(TOKENS_VARIABLE)
+    if text is None:
+        return ()
+    tokens = tuple(token for part in text.split(",") if (token := part.strip()))
+    if not tokens:
+        raise ConfigurationError(f"{TOKENS_VARIABLE}: got no token; expected tokens separated by commas, or unset it.")
+    if not all(token.isascii() and token.isprintable() and " " not in token for token in tokens):
+        raise ConfigurationError(f"{TOKENS_VARIABLE}: a token has characters that no HTTP header may carry.")
+    return tokens

@@ -1,0 +1,98 @@
+"""Arrow tables as pandas frames on NumPy, in the one form in which GX's pandas engine judges them as Arrow means them.
+
+Why not ``table.to_pandas()``: GX takes NaN in a pyarrow-backed frame for a value; whole numbers beside nulls would
+become doubles that cannot hold ids above 2^53; a type expectation would then see the wrong dtype; lists would come as
+arrays, which no rule on sets or types takes for lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_EXACT_FLOAT = 2**53
+
+
+def value_frame(table: pa.Table, columns: Iterable[str]) -> pd.DataFrame:
+    """The columns for rules about values; null and NaN are both missing, as GX has it.
+
+    Whole numbers stay int64 where there is no null, else float64, else (beyond 2^53) Python integers; floats are
+    float64; booleans with nulls, strings, bytes and lists are Python objects; timestamps are datetime64[unit, UTC].
+    """
+    return _frame(table, columns, _values)
+
+
+def type_frame(table: pa.Table, columns: Iterable[str]) -> pd.DataFrame:
+    """The columns for rules about dtypes: as ``value_frame``, but nulls never change the dtype that Arrow declares."""
+    return _frame(table, columns, _typed)
+
+
+def _frame(table: pa.Table, columns: Iterable[str], convert: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    data = {name: convert(_flat(table.column(name))) for name in columns}
+    return pd.DataFrame(data, index=pd.RangeIndex(table.num_rows), copy=False)
+
+
+def _flat(column: pa.ChunkedArray) -> pa.Array:
+    array = column.combine_chunks()
+    array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        array = array.dictionary_decode()
+    elif pa.types.is_date(kind):
+        array = array.cast(pa.timestamp("us", tz="UTC"))
+    elif pa.types.is_timestamp(kind) and kind.tz is None:
+        array = pc.assume_timezone(array, "UTC")  # naive is UTC, as everywhere
+    elif pa.types.is_float16(kind):
+        array = array.cast(pa.float32())
+    return array
+
+
+def _values(array: pa.Array) -> Any:
+    kind = array.type
+    if pa.types.is_floating(kind):
+        return array.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    if pa.types.is_integer(kind) and array.null_count:
+        span = pc.min_max(array).as_py()
+        if span["min"] is None or (span["min"] >= -_EXACT_FLOAT and span["max"] <= _EXACT_FLOAT):
+            return array.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return _objects(array)
+    if pa.types.is_boolean(kind) and array.null_count:
+        return _objects(array)
+    return _common(array)
+
+
+def _typed(array: pa.Array) -> Any:
+    kind = array.type
+    if pa.types.is_integer(kind):
+        return array.fill_null(0).to_numpy(zero_copy_only=False)
+    if pa.types.is_boolean(kind):
+        return array.fill_null(False).to_numpy(zero_copy_only=False)
+    if pa.types.is_floating(kind):
+        return array.to_numpy(zero_copy_only=False)
+    return _common(array)
+
+
+def _common(array: pa.Array) -> Any:
+    kind = array.type
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return array.to_numpy(zero_copy_only=False)
+    if pa.types.is_timestamp(kind):
+        return array.to_pandas()
+    return _objects(array)
+
+
+def _objects(array: pa.Array) -> Any:
+    import numpy as np
+
+    out = np.empty(len(array), dtype=object)
+    for index, value in enumerate(array.to_pylist()):
+        out[index] = value
+    return out

@@ -1,0 +1,45 @@
+"""The one door to Great Expectations: imported on first use, with telemetry and progress bars off before it loads.
+
+Importing it takes seconds and some 150 MB, so nothing on a request path may come here. GX 1.24 has no analytics code
+left, but the setting is read by older releases of the same line, and a variable that the user set himself stays.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from types import SimpleNamespace
+
+_QUIET = {"GX_ANALYTICS_ENABLED": "false", "TQDM_DISABLE": "1"}
+
+
+@cache
+def load() -> SimpleNamespace:
+    """GX's parts that skewguard uses: ``Configuration``, ``Engine``, ``Validator``, ``NotFoundError``, ``known()``.
+
+    ``Configuration`` is ExpectationConfiguration, ``Engine`` PandasExecutionEngine, ``Validator`` GX's validator with
+    progress bars off, ``known()`` the sorted names of all registered expectations.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
+    import great_expectations.expectations  # noqa: F401  (registers the expectations)
+    from great_expectations.exceptions import ExpectationNotFoundError
+    from great_expectations.execution_engine import PandasExecutionEngine
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+    from great_expectations.expectations.registry import list_registered_expectation_implementations
+    from great_expectations.validator.validator import Validator
+
+    class QuietValidator(Validator):  # type: ignore[misc]
+        """GX's validator draws progress bars unless a Data Context forbids it; ours has none (engine.py says why)."""
+
+        def _determine_progress_bars(self) -> bool:
+            return False
+
+    return SimpleNamespace(
+        Configuration=ExpectationConfiguration,
+        Engine=PandasExecutionEngine,
+        Validator=QuietValidator,
+        NotFoundError=ExpectationNotFoundError,
+        known=lambda: sorted(list_registered_expectation_implementations()),
+    )

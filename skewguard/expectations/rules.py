@@ -1,0 +1,214 @@
+"""One expectation: what it needs, what is wrong with it, and its arguments with every default written out.
+
+What GX 1.24 accepts at construction and only trips over in a run, or quietly changes, is refused here: bounds the wrong
+way round, broken regular expressions, row conditions as text (they are evaluated as code), whole-number bounds that a
+double cannot hold, expectations without a pandas implementation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+from skewguard.errors import nearest
+from skewguard.expectations import great_expectations_import
+
+TYPE_RULES = frozenset(
+    {"expect_column_type_to_be", "expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list"}
+)
+"""Rules that look at the dtype and not at the values."""
+
+TABLE_COLUMN_RULES = frozenset(
+    {
+        "expect_column_to_exist",
+        "expect_table_column_count_to_be_between",
+        "expect_table_column_count_to_equal",
+        "expect_table_columns_to_match_ordered_list",
+        "expect_table_columns_to_match_set",
+    }
+)
+"""Rules on which columns there are: a column that is missing is for them to find."""
+
+_NO_PANDAS = {
+    "unexpected_rows_expectation": "write the condition as a column or column-pair expectation",
+    "expect_query_results_to_match_comparison": "write the condition as a column or column-pair expectation",
+    "expect_table_row_count_to_equal_other_table": "use expect_table_row_count_to_be_between",
+    "expect_column_values_to_match_like_pattern": "use expect_column_values_to_match_regex",
+    "expect_column_values_to_match_like_pattern_list": "use expect_column_values_to_match_regex_list",
+    "expect_column_values_to_not_match_like_pattern": "use expect_column_values_to_not_match_regex",
+    "expect_column_values_to_not_match_like_pattern_list": "use expect_column_values_to_not_match_regex_list",
+}
+_COLUMN_KEYS = ("column", "column_A", "column_B")
+_COMMON = {"id", "meta", "notes", "result_format", "description", "catch_exceptions", "rendered_content", "severity",
+           "windows", "batch_id"}  # fmt: skip
+_EXACT_FLOAT = 2**53
+
+
+class Problem(Exception):  # noqa: N818  (a report to the caller, which turns it into a SuiteError)
+    """What is wrong with one expectation, a line each."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+        super().__init__("; ".join(lines))
+
+
+def columns_of(kind: str, kwargs: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns that an expectation needs: its own, its pair's or its list's, and those of its row condition."""
+    if kind in TABLE_COLUMN_RULES:
+        return ()
+    names = [kwargs[key] for key in _COLUMN_KEYS if isinstance(kwargs.get(key), str)]
+    listed = kwargs.get("column_list")
+    names += [name for name in listed if isinstance(name, str)] if isinstance(listed, list | tuple) else []
+    names += _condition_columns(kwargs.get("row_condition"))
+    return tuple(dict.fromkeys(names))
+
+
+def _condition_columns(condition: Any) -> Iterator[str]:
+    if not isinstance(condition, Mapping):
+        return
+    column = condition.get("column")
+    if isinstance(column, Mapping) and isinstance(column.get("name"), str):
+        yield column["name"]
+    for part in condition.get("conditions") or ():
+        yield from _condition_columns(part)
+
+
+def resolve(kind: str, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(arguments to run with, arguments with GX's defaults written out, as plain JSON). Raises Problem.
+
+    Times given as text get their zone here: naive means UTC, as everywhere; a bare date is its midnight.
+    """
+    gx = great_expectations_import.load()
+    known = gx.known()
+    if kind not in known:
+        near = nearest(kind, known)
+        raise Problem([f"unknown expectation.{f' Did you mean {near!r}?' if near else ''}"])
+    if kind in _NO_PANDAS:
+        raise Problem([f"GX has no pandas implementation of it; {_NO_PANDAS[kind]}."])
+    lines = [*_row_condition(kwargs), *_parameters(kwargs), *_bounds(kwargs), *_regexes(kwargs)]
+    if lines:
+        raise Problem(lines)
+    used = {key: _with_zone(value) if key in ("min_value", "max_value") else value for key, value in kwargs.items()}
+    try:
+        expectation = gx.Configuration(type=kind, kwargs=used).to_domain_obj()
+    except Exception as error:
+        raise Problem(_gx_lines(error, kind)) from error
+    resolved = {key: _plain(value) for key, value in expectation.dict().items() if key not in _COMMON}
+    return used, resolved
+
+
+def _row_condition(kwargs: Mapping[str, Any]) -> Iterator[str]:
+    condition = kwargs.get("row_condition")
+    text = isinstance(condition, str) or (isinstance(condition, Mapping) and "pass_through_filter" in condition)
+    if text or kwargs.get("condition_parser"):
+        yield (
+            f"row_condition: got {condition!r}; text is evaluated as code, and differently by each engine; expected "
+            '{"type": "comparison", "column": {"name": ...}, "operator": "==", "parameter": ...}, or '
+            '{"type": "nullity", "column": {"name": ...}, "is_null": false}, or "and"/"or" of such "conditions".'
+        )
+
+
+def _parameters(kwargs: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in kwargs.items():
+        if isinstance(value, Mapping) and "$PARAMETER" in value:
+            yield f"{key}: got {dict(value)!r}; suite parameters are not supported, write the value."
+
+
+def _bounds(kwargs: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("min_value", "max_value"):
+        value = kwargs.get(key)
+        if isinstance(value, int) and not _is_double(value):
+            yield f"{key}: got {value}; GX keeps bounds as doubles, which hold whole numbers up to {_EXACT_FLOAT} only."
+    pairs = [("min_value", "max_value", kwargs.get("min_value"), kwargs.get("max_value"))]
+    quantiles = kwargs.get("quantile_ranges")
+    ranges = quantiles.get("value_ranges") if isinstance(quantiles, Mapping) else None
+    for index, pair in enumerate(ranges if isinstance(ranges, list) else ()):
+        if isinstance(pair, list) and len(pair) == 2:
+            pairs.append((f"value_ranges[{index}][0]", f"value_ranges[{index}][1]", *pair))
+    for low_name, high_name, low, high in pairs:
+        low, high = _comparable(low), _comparable(high)
+        if low is not None and high is not None and type(low) is type(high) and low > high:
+            yield f"{low_name} {low} is above {high_name} {high}; swap them."
+
+
+def _is_double(value: int) -> bool:
+    try:
+        return int(float(value)) == value
+    except OverflowError:
+        return False
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int | float):
+        return float(value) if isinstance(value, float) or _is_double(value) else None
+    return _moment(value)
+
+
+def _regexes(kwargs: Mapping[str, Any]) -> Iterator[str]:
+    found = [("regex", kwargs.get("regex"))]
+    several = kwargs.get("regex_list")
+    if isinstance(several, list):
+        found += [(f"regex_list[{index}]", pattern) for index, pattern in enumerate(several)]
+    for key, pattern in found:
+        if isinstance(pattern, str):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                yield f"{key}: got {pattern!r}; expected a regular expression of Python's re ({error})."
+
+
+def _moment(value: Any) -> datetime | None:
+    """A time from ISO 8601 text (naive means UTC, a date its midnight); None for anything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _with_zone(value: Any) -> Any:
+    # GX makes a date of "2026-01-01", which pandas then cannot compare with a timestamp
+    moment = _moment(value)
+    return value if moment is None else moment.isoformat()
+
+
+def _gx_lines(error: Exception, kind: str) -> list[str]:
+    """What GX complains about, a line each, with the nearest name for an argument that it does not know."""
+    details = getattr(error, "errors", None)
+    if not callable(details):
+        return [str(error)]
+    lines: dict[str, str] = {}
+    for item in details():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "value_error.extra":
+            near = nearest(key, _arguments(kind))
+            lines.setdefault(key, f"{key}: unknown argument." + (f" Did you mean {near!r}?" if near else ""))
+        else:
+            lines.setdefault(key, f"{'' if key == '__root__' else f'{key}: '}{item['msg']}.")
+    return list(lines.values())
+
+
+def _arguments(kind: str) -> list[str]:
+    from great_expectations.expectations.registry import get_expectation_impl
+
+    return [name for name in get_expectation_impl(kind).__fields__ if name not in _COMMON]
+
+
+def _plain(value: Any) -> Any:
+    """A value as plain JSON data, the same for the same meaning."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        items = [_plain(item) for item in value]
+        return sorted(items, key=repr) if isinstance(value, set | frozenset) else items
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if hasattr(value, "value") and not isinstance(value, str | int | float):
+        return value.value
+    return value
