@@ -21,7 +21,7 @@ from skewguard.run_json import load_run
 
 router = APIRouter()
 
-_EXAMPLE = {"feature_service": "my_service", "entities": {"customer_id": [1001, 1002]}, "full_feature_names": False}
+_EXAMPLE = {"feature_service": "my_service", "entities": {"driver_id": [1001, 1002]}, "full_feature_names": False}
 _REQUEST_SCHEMA: dict[str, Any] = {
     "requestBody": {
         "required": True,

@@ -41,6 +41,8 @@ class OnlineStore:
         await self._client.aclose()
 
     async def _hmget(self, commands: Sequence[tuple[bytes, Sequence[bytes]]]) -> list[Any]:
+        if len(commands) == 1:
+            return [await self._one(*commands[0])]
         pipeline = self._client.pipeline(transaction=False)
         for key, fields in commands:
             pipeline.hmget(key, fields)
@@ -49,6 +51,14 @@ class OnlineStore:
             if isinstance(answer, Exception) and not _is_wrong_type(answer):
                 raise answer
         return answers
+
+    async def _one(self, key: bytes, fields: Sequence[bytes]) -> Any:
+        try:
+            return await self._client.hmget(key, fields)
+        except ResponseError as error:
+            if _is_wrong_type(error):
+                return error
+            raise
 
     async def _guarded(self, work: Awaitable[Any]) -> Any:
         try:

@@ -193,11 +193,12 @@ class FeastRepo:
 
     def _on_demand(self, item: Any, view: Any, views: dict[str, Any]) -> OnDemandDef:
         inputs = []
-        for source in view.source_feature_view_projections.values():
+        # Feast keeps both in protobuf maps, whose order changes from process to process
+        for _, source in sorted(view.source_feature_view_projections.items()):
             if source.name not in views:
                 raise UnknownNameError(f"input view of on-demand view {view.name!r}", source.name, views)
             inputs.append(self._projection(source, views[source.name]))
-        requests = [f for source in view.source_request_sources.values() for f in source.schema]
+        requests = [f for _, source in sorted(view.source_request_sources.items()) for f in source.schema]
         transformation = view.feature_transformation
         return OnDemandDef(
             name=view.name,

@@ -42,7 +42,8 @@ class TrainingSet:
 
     def to_pandas(self) -> pd.DataFrame:
         """The rows as a pandas DataFrame; whole numbers with nulls become float64 there, as pandas has it."""
-        return self.table.to_pandas()
+        frame: pd.DataFrame = self.table.to_pandas()
+        return frame
 
     def save(self, path: Path) -> None:
         """Write the rows as Parquet, and the contract beside them as ``<name>.contract.json``; both or neither."""

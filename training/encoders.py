@@ -1,4 +1,4 @@
-"""Transformers for the kinds that scikit-learn has none for: timestamps and lists. Stateless, so they cannot leak."""
+"""Transformers that scikit-learn has none for: timestamps and lists as numbers, and columns that are always missing."""
 
 from __future__ import annotations
 
@@ -75,3 +75,21 @@ class ListSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             if kept:
                 out[row, 1:] = kept[0], sum(kept) / len(kept), min(kept), max(kept)
         return out
+
+
+class FillEmpty(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Zeros in every column that had no value at all in training, so that no model splits on it.
+
+    scikit-learn 1.9's gradient boosting takes NaN beside values, but fails to bin a column of nothing but NaN. Such a
+    column is what a view looks like whose rows are all past their TTL.
+    """
+
+    def fit(self, x: Matrix, y: Any = None) -> FillEmpty:  # noqa: ARG002
+        """Learn which columns are empty."""
+        self.n_features_in_ = x.shape[1]
+        self.empty_ = np.isnan(x).all(axis=0)
+        return self
+
+    def transform(self, x: Matrix) -> Matrix:
+        """The same columns, the empty ones as zeros."""
+        return np.where(self.empty_, 0.0, x)

@@ -14,7 +14,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skewguard.errors import BadInputError
 from training.dataset import Dataset, FeatureKinds
-from training.encoders import AgeInDays, ListSummary
+from training.encoders import AgeInDays, FillEmpty, ListSummary
 
 ModelKind = Literal["boosting", "logistic"]
 MODEL_KINDS: tuple[str, ...] = get_args(ModelKind)
@@ -45,7 +45,7 @@ def make_pipeline(kinds: FeatureKinds, timestamp: str, model: str = "boosting", 
         classifier = HistGradientBoostingClassifier(
             random_state=seed, early_stopping=False, max_iter=100, learning_rate=0.08
         )
-        return Pipeline([("columns", columns), ("model", classifier)])
+        return Pipeline([("columns", columns), ("empty", FillEmpty()), ("model", classifier)])
     return Pipeline(
         [
             ("columns", columns),

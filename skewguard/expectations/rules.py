@@ -209,6 +209,8 @@ def _plain(value: Any) -> Any:
         return sorted(items, key=repr) if isinstance(value, set | frozenset) else items
     if isinstance(value, datetime | date):
         return value.isoformat()
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT_FLOAT:
+        return int(value)  # GX writes mostly as 1 or as 1.0
     if hasattr(value, "value") and not isinstance(value, str | int | float):
         return value.value
     return value

@@ -72,14 +72,16 @@ def _ranked_fields(view: ViewDef) -> list[FieldDef]:
 def untied_sql(view: ViewDef, names: Sequence[str], prefix: str) -> list[str]:
     """CTEs that end in ``<prefix>``: the source with one row per entity and event timestamp.
 
+    Rows of an unknown key or time are left out: they match nothing, and DuckDB's ASOF join is not to be asked.
     Only tied rows are sorted; where there are none, the sort sees nothing.
     """
     partition = _partition(view)
     same = " AND ".join(f"s.{c} = d.{c}" for c in partition.split(", "))
+    known = " AND ".join(f"{c} IS NOT NULL" for c in partition.split(", "))
     ranked = _ranked_fields(view)
     columns = ", ".join(f"s.{c}" for c in [*(quote(n) for n in _relation(view, names)), EVENT_TS, CREATED_TS])
     return [
-        f"{prefix}_s AS MATERIALIZED ({source_sql(view, names)})",
+        f"{prefix}_s AS MATERIALIZED (SELECT * FROM ({source_sql(view, names)}) WHERE {known})",
         f"{prefix}_d AS MATERIALIZED (SELECT {partition} FROM {prefix}_s GROUP BY {partition} HAVING count(*) > 1)",
         f"{prefix} AS (SELECT {columns} FROM {prefix}_s s ANTI JOIN {prefix}_d d ON {same} UNION ALL "
         f"SELECT {columns} FROM ({source_sql(view, [f.name for f in ranked])}) s SEMI JOIN {prefix}_d d ON {same} "
@@ -121,7 +123,8 @@ def training_sql(entity_columns: Sequence[str], projections: Sequence[Projection
             ctes += untied_sql(projection.view, names, prefix)
             on = f"{keys} AND " if keys else ""
             joins.append(f"ASOF LEFT JOIN {prefix} ON {on}e.{AT} >= {prefix}.{EVENT_TS}")
-        live = ttl_sql(f"{prefix}.{EVENT_TS}", f"e.{AT}", projection.view.ttl)
+        # DuckDB's ASOF operator pairs a null time with the newest row
+        live = f"e.{AT} IS NOT NULL AND {ttl_sql(f'{prefix}.{EVENT_TS}', f'e.{AT}', projection.view.ttl)}"
         outputs += [
             f"CASE WHEN {live} THEN {prefix}.{quote(name)} END "
             f"AS {quote(projection.output_name(name, options.full_feature_names))}"

@@ -37,7 +37,7 @@ __all__ = [
 ABSENT, NULL, VALUE, CORRUPT = "absent", "null", "value", "corrupt"
 """The states of a stored field: nil, empty bytes, a value of the declared dtype, anything else."""
 
-_STATES: Final = pa.array([ABSENT, NULL, VALUE, CORRUPT])
+_STATES: Final = (ABSENT, NULL, VALUE, CORRUPT)
 _FIXED: Final = {"DOUBLE": (0x29, "<f8"), "FLOAT": (0x35, "<f4")}
 _VARINTS: Final = {"INT32": 0x18, "INT64": 0x20, "BOOL": 0x38, "UNIX_TIMESTAMP": 0x40}
 _TEXTS: Final = {"BYTES": 0x0A, "STRING": 0x12}
@@ -155,7 +155,8 @@ def decode_column(dtype: str, raws: Sequence[bytes | None]) -> tuple[pa.Array, p
     present = [raw for raw in raws if raw]
     decoder = _DECODERS.get(dtype, _decode_slowly)
     array = decoder(dtype, present, places, codes)
-    return array, _STATES.take(pa.array(codes))
+    # not at import: making an Arrow array from Python imports pandas where it is installed
+    return array, pa.array(_STATES).take(pa.array(codes))
 
 
 def _slow(dtype: str, raw: bytes) -> tuple[int, Any]:

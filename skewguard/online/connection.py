@@ -181,7 +181,12 @@ def _client(settings: RedisSettings, module: Any, retry: Any) -> Any:
             nodes = [module.cluster.ClusterNode(host, port) for host, port in settings.nodes]
             return module.RedisCluster(startup_nodes=nodes, **arguments)
         if settings.kind == "redis_sentinel":
-            return module.Sentinel(list(settings.nodes), **arguments).master_for(settings.sentinel_master)
+            # by itself redis-py hands on the timeouts to the sentinels' own connections, but not the retries
+            handed_on = {
+                name: value for name, value in arguments.items() if name.startswith("socket_") or name == "retry"
+            }
+            sentinels = module.Sentinel(list(settings.nodes), **{"sentinel_kwargs": handed_on, **arguments})
+            return sentinels.master_for(settings.sentinel_master)
         host, port = settings.nodes[0]
         return module.Redis(host=host, port=port, **arguments)
     except TypeError as error:
@@ -213,7 +218,7 @@ def guarded(store: Any) -> Iterator[None]:
     """
     try:
         yield
-    except (exceptions.RedisError, OSError) as error:
+    except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
         if isinstance(error, StoreUnavailableError):
             raise
         label = store if isinstance(store, str) else label_of(store)
@@ -243,6 +248,7 @@ def _explained(error: Exception) -> tuple[str, str]:
             return f"{reason} ({detail or type(error).__name__})", advice
     if detail.startswith(("NOAUTH", "WRONGPASS")):
         return f"refused the credentials ({detail})", _EXPLAINED[0][2]
-    if isinstance(error, exceptions.ConnectionError | OSError):
+    unreachable = isinstance(error, exceptions.RedisClusterException) and "cannot be connected" in detail
+    if unreachable or isinstance(error, exceptions.ConnectionError | OSError):
         return f"not reachable ({detail or type(error).__name__})", "Is it running, and is the address right?"
     return f"{type(error).__name__}: {detail}", "Run again; what was written stays, what was not is written then."

@@ -24,6 +24,8 @@ from typing import Any
 
 import redis
 from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from skewguard.errors import BadInputError, ConfigurationError, StoreUnavailableError
 from skewguard.online.connection import RedisSettings
@@ -102,7 +104,7 @@ class EmbeddedRedis:
         self._wanted_directory = directory
         self._config = dict(config or {})
         self._shell: subprocess.Popen[str] | None = None
-        self._clients: list[redis.Redis] = []
+        self._clients: list[Any] = []
         self.port = port or 0
         self.pid = 0
         self.directory = Path()
@@ -128,11 +130,17 @@ class EmbeddedRedis:
         params = {} if self._password is None else {"password": self._password}
         return RedisSettings(nodes=((self.host, self.port),), params=params)
 
-    def client(self) -> redis.Redis:
-        """A client of this server, closed when the server stops."""
-        client = redis.Redis(host=self.host, port=self.port, password=self._password, socket_timeout=10)
+    def client(self) -> Any:
+        """A redis-py client of this server, closed when the server stops."""
+        client = self._client()
         self._clients.append(client)
         return client
+
+    def _client(self) -> Any:
+        # by itself redis-py tries again for seconds where a server is not there
+        return redis.Redis(
+            host=self.host, port=self.port, password=self._password, socket_timeout=10, retry=Retry(NoBackoff(), 0)
+        )
 
     def start(self) -> None:
         """Start the server and wait until it answers; nothing where it runs already."""
@@ -208,11 +216,10 @@ class EmbeddedRedis:
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        probe = redis.Redis(host=self.host, port=self.port, password=self._password, socket_timeout=2)
-        with contextlib.closing(probe):
+        with contextlib.closing(self._client()) as probe:
             while time.monotonic() < deadline and not _is_zombie(self.pid):
                 try:
-                    info: Any = probe.info("server")
+                    info = probe.info("server")
                 except (exceptions.RedisError, OSError):
                     time.sleep(0.02)
                     continue

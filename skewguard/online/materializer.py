@@ -173,8 +173,9 @@ def _addresses(
     project: str, view: ViewDef, rows: pa.Table
 ) -> tuple[list[bytes | None], list[int], list[int], list[bytes]]:
     """Redis key, seconds, nanoseconds and timestamp bytes of every row."""
+    given = set(rows.column_names)
     for name in (*(feature.name for feature in view.features), EVENT_TS):
-        if name not in rows.column_names:
+        if name not in given:
             raise UnknownNameError(f"column of the rows for view {view.name!r}", name, rows.column_names)
     micros = _micros(rows.column(EVENT_TS))
     if micros.null_count:
@@ -183,7 +184,8 @@ def _addresses(
     seconds, rest = np.divmod(whole, 1_000_000)
     if len(whole) and not (in_range(int(seconds.min())) and in_range(int(seconds.max()))):
         raise BadInputError(EVENT_TS, "a time outside the years 1 to 9999", "a time inside them")
-    stamps = [encode_timestamp(micro * 1000) for micro in whole.tolist()]
+    encoded = {micro: encode_timestamp(micro * 1000) for micro in set(whole.tolist())}
+    stamps = [encoded[micro] for micro in whole.tolist()]
     return entity_keys(project, view.join_keys, rows), seconds.tolist(), (rest * 1000).tolist(), stamps
 
 

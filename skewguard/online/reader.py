@@ -102,8 +102,9 @@ def _read_batch(client: Any, keys: Sequence[bytes], fields: Sequence[bytes], row
             pipe.hmget(key, fields)
         replies = pipe.execute(raise_on_error=False)
     unknown = []
+    stamps: dict[bytes, int | None] = {}
     for key, reply in zip(keys, replies, strict=True):
-        cells, timestamp, state = _row(reply, len(fields) - 1)
+        cells, timestamp, state = _row(reply, len(fields) - 1, stamps)
         if state is None:
             unknown.append((len(rows.states), key))
         rows.cells.append(cells)
@@ -120,8 +121,11 @@ def _read_batch(client: Any, keys: Sequence[bytes], fields: Sequence[bytes], row
             rows.states[index] = KEY_ABSENT
 
 
-def _row(reply: Any, width: int) -> tuple[list[bytes | None], int | None, str | None]:
-    """Cells, event timestamp and row state of one reply; no state where nothing at all was found."""
+def _row(reply: Any, width: int, stamps: dict[bytes, int | None]) -> tuple[list[bytes | None], int | None, str | None]:
+    """Cells, event timestamp and row state of one reply; no state where nothing at all was found.
+
+    ``stamps`` remembers event timestamps: the rows of a materialization share few.
+    """
     if isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE"):
         return [_UNREADABLE] * width, None, PRESENT
     if isinstance(reply, Exception):
@@ -129,10 +133,17 @@ def _row(reply: Any, width: int) -> tuple[list[bytes | None], int | None, str | 
     *cells, raw = reply
     if raw is None:
         return cells, None, None if all(cell is None for cell in cells) else VIEW_ABSENT
+    if raw not in stamps:
+        stamps[raw] = _timestamp(raw)
+    timestamp = stamps[raw]
+    return ([_UNREADABLE] * width if timestamp is None else cells), timestamp, PRESENT
+
+
+def _timestamp(raw: bytes) -> int | None:
     try:
-        return cells, decode_timestamp(raw), PRESENT
+        return decode_timestamp(raw)
     except CorruptValueError:
-        return [_UNREADABLE] * width, None, PRESENT
+        return None
 
 
 def _table(

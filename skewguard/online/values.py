@@ -21,6 +21,7 @@ from skewguard.online.wire import LEN, Kind
 NULL_TIMESTAMP: Final = -(2**63)
 """Seconds that Feast writes for a null timestamp (NaT); read as null."""
 _MAX_DEPTH: Final = 100
+_DOUBLE_TAG: Final = 0x29
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ def decode_value(raw: bytes) -> Any:
     SCALAR_MAP as int, float, bool, bytes or text). Raises CorruptValueError for bytes that are not one value that
     Feast 0.67 knows.
     """
+    if len(raw) == 9 and raw[0] == _DOUBLE_TAG:  # the common case of a look-up, without the detour
+        return wire.DOUBLE.decode(raw[1:])
     return decode_typed(raw)[1]
 
 

@@ -110,7 +110,8 @@ def many(values: list[Any], seen: list[Any], dtype: str = "DOUBLE") -> dict[tupl
         ([1, 2, 3, 4], [60, 120, 180, 240], "INT64", {("unit_scale", "f"): 4}),
         ([1.0, 2.0, 3.5], [33.8, 35.6, 38.3], "DOUBLE", {("unexplained", "f"): 3}),  # Celsius to Fahrenheit: neither
         ([1.0, 2.0, 3.5], [6.0, 7.0, 8.5], "DOUBLE", {("constant_offset", "f"): 3}),
-        ([0.1, 0.2, 0.7], [0.10000000149011612, 0.20000000298023224, 0.699999988079071], "DOUBLE", {("type_cast", "f"): 3}),
+        ([0.1, 0.2, 0.7], [0.10000000149011612, 0.20000000298023224, 0.699999988079071], "DOUBLE",
+         {("type_cast", "f"): 3}),
         ([1.4, 2.6, 3.5], [1.0, 2.0, 3.0], "DOUBLE", {("type_cast", "f"): 3}),
         ([None, None, None, 1.0], [0.0, 0.0, 0.0, 1.0], "DOUBLE", {("null_default", "f"): 3}),
         (["x", None, None, None], ["x", "?", "?", "?"], "STRING", {("null_default", "f"): 3}),

@@ -192,6 +192,12 @@ def test_rows_keep_number_and_order(tmp_path: Path) -> None:
     assert got.column("sales").to_pylist() == [1.0] * count
 
 
+def test_null_times_and_null_keys_match_nothing(tmp_path: Path) -> None:
+    rows = [row(BASE, sales=1.0), row(BASE, shop=None, sales=2.0), row(None, sales=3.0)]
+    got = one(rows, [at(None), at(BASE, shop=None), at(BASE)], tmp_path)
+    assert [g["sales"] for g in got] == [None, None, 1.0]
+
+
 def test_nan_stays_nan_and_null_stays_null(tmp_path: Path) -> None:
     rows = [row(BASE, sales=float("nan")), row(BASE, shop="b", sales=None, items=4)]
     got = one(rows, [at(BASE), at(BASE, shop="b")], tmp_path)

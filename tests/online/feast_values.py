@@ -8,6 +8,8 @@ import pyarrow as pa
 
 from skewguard.feast_repo import quiet_feast
 
+__all__ = ["Value", "ValueType", "feast_bytes", "feast_column_bytes", "parsed"]
+
 with quiet_feast():
     from feast.protos.feast.types.Value_pb2 import Value
     from feast.type_map import python_values_to_proto_values

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from skewguard import dtypes
 from skewguard.definitions import FieldDef
 from skewguard.errors import BadInputError, CorruptValueError, UnknownNameError
+from skewguard.feast_repo import quiet_feast
 from skewguard.online.embedded import EmbeddedRedis
 from skewguard.online.keys import (
     decode_entity_key,
@@ -24,7 +25,7 @@ from skewguard.online.keys import (
     scan_pattern,
     timestamp_field,
 )
-from tests.online.feast_values import Value, quiet_feast
+from tests.online.feast_values import Value
 
 with quiet_feast():
     from feast.infra.online_stores.helpers import _mmh3, _redis_key

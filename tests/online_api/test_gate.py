@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from skewguard.feast_repo import FeastRepo
+from skewguard.plan import ServingPlan, save_plan
 from tests.online_api.conftest import Served, copy_repo, served
 from tests.online_api.test_bad_requests import problem
 
@@ -167,3 +169,16 @@ def test_expired_values_are_sent_where_policy_says_annotate(repo: FeastRepo, bar
     result = body["results"][1]
     assert result["values"] == [30, None]
     assert result["statuses"] == ["OUTSIDE_MAX_AGE", "NULL_VALUE"]
+
+
+def test_a_view_that_cannot_be_served_is_501_with_the_reason(
+    repo: FeastRepo, plan: ServingPlan, tmp_path: Path
+) -> None:
+    refused = replace(plan, unsupported={view.name: "it has aggregations" for view in plan.on_demand})
+    save_plan(refused, tmp_path / "plan.json")
+    with served(copy_repo(repo, tmp_path / "repo", tmp_path / "plan.json")) as made:
+        response = made.look(features=["sums:sum"], entities={"driver_id": [1], "shop_code": ["x"]})
+        other = made.look(features=["stats:trips"], entities={"driver_id": [1]})
+
+    assert "it has aggregations" in problem(response, 501, "unsupported")["detail"]
+    assert other.status_code == 200

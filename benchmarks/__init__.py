@@ -1,0 +1,1 @@
+"""Ours and Feast's, in turn, in one run."""
