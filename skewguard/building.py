@@ -52,6 +52,8 @@ class Built:
 
 def build(guard: SkewGuard, entity_df: Any, service: ServiceDef, options: Options) -> Built:
     """Join the features point in time and add the on-demand ones."""
+    from skewguard.checks.expectations import suite_digest
+
     rows = normalise_entity_rows(entity_df, service, full_feature_names=options.full_feature_names)
     if rows.table.num_rows == 0:
         raise BadInputError("entity_df", "no rows", "at least one entity row")
@@ -67,7 +69,8 @@ def build(guard: SkewGuard, entity_df: Any, service: ServiceDef, options: Option
     table = add_on_demand(table, service, guard.feast, options.full_feature_names)
     names = tuple(rows.table.column_names)
     outputs = [f.name for f in service.outputs(options.full_feature_names)]
-    return Built(table.select([*names, *outputs]), service, names, rows.timestamp_column, options)
+    digest = suite_digest(guard, service)
+    return Built(table.select([*names, *outputs]), service, names, rows.timestamp_column, options, digest)
 
 
 def training_checks(

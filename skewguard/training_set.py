@@ -101,4 +101,3 @@ def write_contract(inputs: TrainingInputs) -> FeatureContract:
 def library_versions() -> dict[str, str]:
     """The installed versions of the libraries that shape a training set."""
     return {name: importlib.metadata.version(name) for name in _LIBRARIES}
-

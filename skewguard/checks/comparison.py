@@ -131,7 +131,8 @@ class Comparison:
             for i in range(len(self.sides.features))
         )
         self.con.execute(f"""CREATE TEMP TABLE diff AS SELECT *, {cause} AS cause FROM (
-            SELECT c.*, ({same or "true"}) AS e_same, k.{EVENT_TS} AS k_ts, m.{EVENT_TS} AS m_ts FROM cmp c JOIN bad b ON c.row_id = b.row_id
+            SELECT c.*, ({same or "true"}) AS e_same, k.{EVENT_TS} AS k_ts, m.{EVENT_TS} AS m_ts
+            FROM cmp c JOIN bad b ON c.row_id = b.row_id
             LEFT JOIN known k ON {self._join_on("c", "k")} LEFT JOIN newest m ON {self._join_on("c", "m")})""")
 
     def scalar(self, sql: str) -> Any:

@@ -17,7 +17,7 @@ from uuid import UUID
 from skewguard import dtypes
 from skewguard.errors import BadInputError
 from skewguard.online import wire
-from skewguard.online.values import BY_DTYPE, NULL_TIMESTAMP, ValueField, zone_info
+from skewguard.online.values import BY_DTYPE, NULL_TIMESTAMP, ValueField, json_text, zone_info
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RANGES = {"INT32": 31, "INT64": 63, "UNIX_TIMESTAMP": 63}
@@ -104,6 +104,9 @@ def _encode_scalar(field: ValueField, value: Any) -> bytes:
 def _encode_list(field: ValueField, value: Any) -> bytes:
     assert field.kind is not None  # noqa: S101
     dtype, _, shape = field.dtype.rpartition("_")
+    if dtype == "JSON" and isinstance(value, str):
+        parsed = json.loads(value)
+        value = [json_text(item) for item in parsed] if isinstance(parsed, list) else parsed
     if isinstance(value, str | bytes | Mapping):
         raise TypeError("a list expected")
     items = list(value)

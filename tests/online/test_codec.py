@@ -230,6 +230,8 @@ def test_json_keeps_its_text(value: Any) -> None:
     text = json.dumps(value)
     assert encode_value("JSON", text) == feast_bytes("JSON", [text])[0]
     assert decode_value(encode_value("JSON", text)) == text
+    column, _ = decode_column("JSON_LIST", [encode_value("JSON_LIST", [text, '"x"'])])
+    assert decode_column("JSON_LIST", encode_column("JSON_LIST", column))[0] == column
     assert encode_value("JSON_LIST", [text, "{}"]) == feast_bytes("JSON_LIST", [[text, "{}"]])[0]
 
 
