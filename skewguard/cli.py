@@ -101,13 +101,14 @@ def materialize(
     json: Json = False,
 ) -> None:
     """Write the latest offline row of each entity to Redis, and move the watermark."""
+    from skewguard.contract import iso
     from skewguard.progress import progress
 
     guard = _guard(repo, as_of)
     with progress("materialize") as report:
         results = guard.materialize(as_of=as_of, views=view, start=start, dry_run=dry_run, progress=report)
     if json:
-        _json([{"view": r.view, "rows": r.rows, "expired": r.expired, "watermark": r.watermark} for r in results])
+        _json([{"view": r.view, "rows": r.rows, "expired": r.expired, "watermark": iso(r.watermark)} for r in results])
         return
     for r in results:
         done = "would write" if dry_run else "wrote"
@@ -226,6 +227,7 @@ def report(
 @app.command()
 def history(service: Service, repo: Repo = HERE, limit: int = 14, json: Json = False) -> None:
     """List the latest runs of a feature service."""
+    from skewguard.contract import iso
     from skewguard.history import History
 
     guard = _guard(repo)
@@ -234,7 +236,7 @@ def history(service: Service, repo: Repo = HERE, limit: int = 14, json: Json = F
     if json:
         _json(
             [
-                {"run_id": r.run_id, "as_of": r.as_of, "verdict": r.verdict.value, "findings": len(r.findings)}
+                {"run_id": r.run_id, "as_of": iso(r.as_of), "verdict": r.verdict.value, "findings": len(r.findings)}
                 for r in runs
             ]
         )

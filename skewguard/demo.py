@@ -196,15 +196,15 @@ class _Demo:
         """The last entity rows of the example, as columns of a request."""
         import pyarrow.parquet as pq
 
-        guard = self.open()
-        service = guard.service(self.settings.service)
+        service = self.open().service(self.settings.service)
         names = [f.name for f in (*service.join_keys, *service.request_fields)]
         table = pq.read_table(self.repo / self.settings.entity_rows, columns=names)
         table = table.slice(max(0, table.num_rows - count))
-        return {
-            name: [int(v.timestamp()) if isinstance(v, datetime) else v for v in table.column(name).to_pylist()]
-            for name in names
-        }
+        columns = {name: table.column(name).to_pylist() for name in names}
+        for field in service.request_fields:  # a request is made now, and now is the as-of time
+            if field.dtype == "UNIX_TIMESTAMP":
+                columns[field.name] = [int(datetime.fromisoformat(self.settings.as_of).timestamp())] * table.num_rows
+        return columns
 
     def _look_up(self, server: Server) -> None:
         rows = self._entity_rows(100)

@@ -226,9 +226,13 @@ def _open_store(path: Path) -> FeatureStore:
         from feast import FeatureStore
 
         try:
-            return FeatureStore(repo_path=str(path))
+            store = FeatureStore(repo_path=str(path))
+            store.list_feature_services()  # reads the registry, which Feast otherwise puts off
         except Exception as error:  # Feast raises anything here; all of it means the same to the user
-            raise RepositoryError(f"Feast cannot open {config_file}: {type(error).__name__}: {error}") from error
+            raise RepositoryError(
+                f"Feast cannot open {config_file} or its registry: {type(error).__name__}: {error}"
+            ) from error
+    return store
 
 
 @contextlib.contextmanager

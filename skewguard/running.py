@@ -119,7 +119,7 @@ def guarded(name: str, check: Callable[[], CheckResult]) -> CheckResult:
     """A check's result; what it raises becomes "inconclusive" (a store or a setting) or "crashed" (a bug)."""
     started = time.perf_counter()
     try:
-        return check()
+        return replace(check(), seconds=time.perf_counter() - started)
     except (StoreUnavailableError, ConfigurationError) as error:
         return CheckResult(name, "inconclusive", reason=str(error), seconds=time.perf_counter() - started)
     except Exception as error:  # noqa: BLE001

@@ -78,7 +78,8 @@ def _condition_columns(condition: Any) -> Iterator[str]:
 def resolve(kind: str, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(arguments to run with, arguments with GX's defaults written out, as plain JSON). Raises Problem.
 
-    Times given as text get their zone here: naive means UTC, as everywhere; a bare date is its midnight.
+    Times given as text get their zone here: naive means UTC, as everywhere; a bare date is its midnight. Groups in
+    regular expressions do not capture.
     """
     gx = great_expectations_import.load()
     known = gx.known()
@@ -90,7 +91,7 @@ def resolve(kind: str, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
     lines = [*_row_condition(kwargs), *_parameters(kwargs), *_bounds(kwargs), *_regexes(kwargs)]
     if lines:
         raise Problem(lines)
-    used = {key: _with_zone(value) if key in ("min_value", "max_value") else value for key, value in kwargs.items()}
+    used = {key: _runnable(key, value) for key, value in kwargs.items()}
     try:
         expectation = gx.Configuration(type=kind, kwargs=used).to_domain_obj()
     except Exception as error:
@@ -170,6 +171,32 @@ def _moment(value: Any) -> datetime | None:
     except ValueError:
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _runnable(key: str, value: Any) -> Any:
+    if key in ("min_value", "max_value"):
+        return _with_zone(value)
+    if key == "regex" and isinstance(value, str):
+        return without_groups(value)
+    if key == "regex_list" and isinstance(value, list):
+        return [without_groups(item) if isinstance(item, str) else item for item in value]
+    return value
+
+
+_GROUP = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\((?!\?)|\(\?P<\w+>", re.DOTALL)
+
+
+def without_groups(pattern: str) -> str:
+    """The same regular expression with no group that captures: pandas warns about those, on standard error.
+
+    A pattern that refers back to its groups stays as it is.
+    """
+    # Escapes and character classes are matched only to be stepped over
+    plain = _GROUP.sub(lambda found: "(?:" if found[0].startswith("(") else found[0], pattern)
+    try:
+        return plain if re.compile(plain).groups == 0 else pattern
+    except re.error:  # a reference to a group that is gone
+        return pattern
 
 
 def _with_zone(value: Any) -> Any:

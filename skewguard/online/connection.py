@@ -117,7 +117,7 @@ def parse_connection_string(text: str, where: str = "") -> tuple[tuple[tuple[str
     """
     prefix = f"{where}: online_store.connection_string" if where else "connection_string"
     nodes, params = [], {}
-    for part in text.split(","):
+    for place, part in enumerate(text.split(","), start=1):
         name, equals, value = part.partition("=")
         unset = re.search(r"\$\{(\w+)\}" if equals else r"\$\{?(\w+)\}?", value if equals else part)
         if unset:
@@ -127,7 +127,11 @@ def parse_connection_string(text: str, where: str = "") -> tuple[tuple[tuple[str
             continue
         host, _, port = part.strip().rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65536:
-            raise ConfigurationError(f"{prefix}: got {part!r}; expected host:port.")
+            # not quoted: it may be what follows a comma in a password
+            raise ConfigurationError(
+                f"{prefix}: part {place} is neither host:port nor name=value; expected host:port "
+                "(no value may contain a comma)."
+            )
         nodes.append((host, int(port)))
     if not nodes:
         raise ConfigurationError(f"{prefix}: got no server; expected host:port.")

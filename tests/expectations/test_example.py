@@ -78,7 +78,7 @@ def test_it_holds_of_the_training_rows(repo: FeastRepo, rows: pa.Table, service:
 
 
 def online(repo: FeastRepo, service: str, rows: pa.Table) -> tuple[pa.Table, Suite]:
-    """What a correct store holds at the demo's as-of time, and the suite as far as online vectors can be judged by it."""
+    """What a correct store holds at the demo's as-of time, and the suite as far as it can judge online vectors."""
     settings = DemoSettings.load(repo.path)
     definition = repo.service(service)
     keys = [key.name for key in definition.join_keys]

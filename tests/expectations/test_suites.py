@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from skewguard.errors import SuiteError
+from skewguard.expectations.rules import without_groups
 from skewguard.expectations.suites import load_suite, parse_suite, suite_path
 from tests.expectations.builders import between, document, entry
 
@@ -148,3 +149,23 @@ def test_restricting_to_columns_says_what_was_left_out() -> None:
     kept, left_out = suite.restrict(["x"])
     assert [rule.position for rule in kept.rules] == [0, 3, 4]
     assert [rule.columns for rule in left_out] == [("x", "y"), ("x", "z")]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("^a$", "^a$"),
+        ("^(a|b)(?:c)$", "^(?:a|b)(?:c)$"),
+        ("(?P<year>[0-9]+)-((1|2))", "(?:[0-9]+)-(?:(?:1|2))"),
+        (r"\((x)[(a)\]]", r"\((?:x)[(a)\]]"),
+        ("[]()]+(y)", "[]()]+(?:y)"),
+        ("[^](]+(y)", "[^](]+(?:y)"),
+        (r"\\(x)", r"\\(?:x)"),
+        ("(?i)(?=a)(?!b)(a)", "(?i)(?=a)(?!b)(?:a)"),
+        (r"(a)\1", r"(a)\1"),  # refers back
+        ("(?P<q>a)(?P=q)", "(?P<q>a)(?P=q)"),
+        ("(a)?(?(1)b|c)", "(a)?(?(1)b|c)"),
+    ],
+)
+def test_groups_do_not_capture_unless_something_refers_to_them(pattern: str, expected: str) -> None:
+    assert without_groups(pattern) == expected

@@ -99,6 +99,12 @@ def test_wrong_settings_are_named(tmp_path: Path, online_store: Any, others: dic
     assert words in str(caught.value)
 
 
+def test_a_password_with_a_comma_is_not_shown() -> None:
+    with pytest.raises(ConfigurationError, match="part 2 is neither") as caught:
+        parse_connection_string("h:1,se cret,password=x")
+    assert "se cret" not in str(caught.value)
+
+
 def test_a_folder_without_a_repository_and_a_broken_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         settings_from_repo(tmp_path)

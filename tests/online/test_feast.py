@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -83,6 +82,7 @@ def every_row(index: int, at: datetime) -> tuple[Any, ...]:
     return (*KEYS[index], *(example(index)[dtype] for dtype in COLUMNS), at)
 
 
+KEY = {"shop_id": "a", "no": 1}
 FULL = rows(EVERY, [every_row(i, hours(i + 1) + timedelta(microseconds=i * 1001)) for i in range(6)])
 
 
@@ -109,8 +109,8 @@ def repo(tmp_path_factory: pytest.TempPathFactory, redis_server: EmbeddedRedis) 
 
 
 @pytest.fixture
-def client(clean_redis: EmbeddedRedis) -> Iterator[Any]:
-    yield clean_redis.client()
+def client(clean_redis: EmbeddedRedis) -> Any:
+    return clean_redis.client()
 
 
 def put(folder: Path, table: pa.Table, name: str) -> None:
@@ -233,6 +233,8 @@ def feast_entity(shop: str, number: int) -> Any:
 
 
 def test_two_views_share_a_key_and_do_not_disturb_each_other(repo: FeastRepo, client: Any) -> None:
+    definition = repo.view("other")
+    put(repo.path, rows(definition, [(*(KEY[key.name] for key in definition.join_keys), 1.5, NOW)]), "other")
     feast_materialize(repo, "other")
     write_rows(client, PROJECT, every_view(repo), rows(EVERY, [("a", 1, *every_row(2, NOW)[2:])]))
     assert client.dbsize() == 1
@@ -278,13 +280,15 @@ def test_our_writers_never_undo_a_newer_row_of_feast(repo: FeastRepo, client: An
     write_rows(client, PROJECT, definition, oldest)
     put(repo.path, newest, "other")
     stop = threading.Event()
+    stamp_column = oldest.column_names.index("__event_ts")
 
     def write_older(seed: int) -> None:
         own = redis_server.client()
         count = 0
         while not stop.is_set():
             count += 1
-            _, older = other_rows(repo, float(count), hours(40) + timedelta(seconds=count * 2 + seed))
+            at = hours(40) + timedelta(seconds=count * 2 + seed)
+            older = oldest.set_column(stamp_column, "__event_ts", pa.array([at] * oldest.num_rows, dtypes.TIMESTAMP))
             write_rows(own, PROJECT, definition, older, batch_size=7)
 
     threads = [threading.Thread(target=write_older, args=(seed,)) for seed in range(2)]
@@ -306,9 +310,8 @@ def test_decimal_texts_come_back_as_feasts_decimals(repo: FeastRepo, client: Any
     definition = view("every", {"shop_id": "STRING", "no": "INT64"}, {"price": "DECIMAL"})
     write_rows(client, PROJECT, definition, rows(definition, [("Äpfel", 1, "1.50", NOW)]))
     store = repo.store._get_provider().online_store
-    ((_, found),) = store.online_read(  # fmt: skip
-        repo.store.config, repo.feast_view("every"), [feast_entity("Äpfel", 1)], ["price"]
-    )
+    keys = [feast_entity("Äpfel", 1)]
+    ((_, found),) = store.online_read(repo.store.config, repo.feast_view("every"), keys, ["price"])
     with quiet_feast():
         from feast.type_map import feast_value_type_to_python_type
     assert feast_value_type_to_python_type(found["price"]) == Decimal("1.50")

@@ -1,0 +1,159 @@
+"""Every verb on a generated repository: what it prints, what it leaves, and its exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from skewguard.cli import main
+from tests.repos import AS_OF, entity_rows, write_repo
+
+NOW = AS_OF.isoformat()
+
+
+@pytest.fixture
+def repo(tmp_path: Path, clean_redis: Any) -> Path:
+    return write_repo(tmp_path / "repo", clean_redis.connection_string)
+
+
+class Cli:
+    """Runs verbs in this process, as the installed command does."""
+
+    def __init__(self, repo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.repo, self._patch, self._capsys = repo, monkeypatch, capsys
+
+    def __call__(self, *words: str, repo: bool = True) -> tuple[int, str, str]:
+        where = ["--repo", str(self.repo)] if repo else []
+        self._patch.setattr(sys, "argv", ["skewguard", *words, *where])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = self._capsys.readouterr()
+        code = caught.value.code
+        return (0 if code is None else int(code)), out, err
+
+
+@pytest.fixture
+def cli(repo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(repo, monkeypatch, capsys)
+
+
+def test_the_whole_day_by_command_line(cli: Cli, tmp_path: Path) -> None:
+    assert cli("apply")[0] == 0
+    rows = tmp_path / "rows.parquet"
+    entity_rows().to_parquet(rows)
+    output = tmp_path / "train.parquet"
+    words = ["training-set", "--entity-rows", str(rows), "--service", "till_v1", "--output", str(output), "--json"]
+    code, out, _ = cli(*words)
+    summary = json.loads(out)
+    assert (code, summary["rows"], pq.read_metadata(output).num_rows) == (0, 20, 20)
+    assert json.loads(output.with_suffix(".contract.json").read_text())["digest"] == summary["contract"]
+
+    code, out, _ = cli("materialize", "--as-of", NOW, "--dry-run")
+    assert code == 0
+    assert "would write" in out
+    assert cli("check", "--service", "till_v1", "--as-of", NOW)[0] == 1  # a dry run wrote nothing
+    code, out, _ = cli("materialize", "--as-of", NOW, "--json")
+    assert (code, {r["view"]: r["rows"] for r in json.loads(out)}) == (
+        0,
+        {"till_stats": 80, "shop_stats": 4, "rates": 1},
+    )
+
+    code, out, _ = cli("check", "--service", "till_v1", "--as-of", NOW, "--json")
+    assert (code, json.loads(out)[0]["verdict"]) == (0, "pass")
+    code, out, _ = cli("drill", "lost_key", "--service", "till_v1", "--as-of", NOW, "--share", "0.2", "--yes-live")
+    assert code == 0
+    assert "missing_online" in out
+    code, out, _ = cli("nightly", "--as-of", NOW)
+    assert code == 1
+    assert "missing_online" in out
+    assert cli("training-set", *words[1:])[0] == 1
+
+    code, out, _ = cli("repair", "--service", "till_v1", "--as-of", NOW)
+    assert code == 0
+    assert "Nothing was changed" in out
+    assert cli("check", "--service", "till_v1", "--as-of", NOW)[0] == 1
+    assert cli("repair", "--service", "till_v1", "--as-of", NOW, "--yes")[0] == 0
+    assert cli("check", "--service", "till_v1", "--as-of", NOW)[0] == 0
+
+    page = tmp_path / "report.html"
+    code, out, _ = cli("report", "--service", "till_v1", "--output", str(page))
+    assert code == 0
+    assert page.read_text().startswith("<!doctype html>")
+    code, out, _ = cli("history", "--service", "till_v1", "--json")
+    verdicts = [run["verdict"] for run in json.loads(out)]
+    assert (verdicts[0], set(verdicts)) == ("pass", {"pass", "block"})
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["check", "--service", "nope"], 2, "Unknown feature service 'nope'"),
+        (["check", "--as-of", "soon"], 2, "as_of: got 'soon'"),
+        (["materialize", "--view", "till_stat"], 2, "Did you mean 'till_stats'?"),
+        (["materialize", "--start", "2027-01-01", "--as-of", "2026-01-01"], 2, "start: got"),
+        (["training-set", "--entity-rows", "none.csv", "--service", "till_v1", "--output", "o"], 2, "no such file"),
+        (["report", "--service", "till_v1"], 2, "run of 'till_v1'"),
+        (["drill", "lost_key", "--service", "till_v1"], 2, "--yes-live"),
+        (["drill", "lost_kee", "--service", "till_v1", "--yes-live"], 2, "Did you mean 'lost_key'?"),
+    ],
+)
+def test_wrong_use_is_told_in_one_message(cli: Cli, words: list[str], code: int, message: str) -> None:
+    cli("apply")
+    got, _, err = cli(*words)
+    assert got == code
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_broken_repositories_are_named(cli: Cli, repo: Path) -> None:
+    cli("apply")
+    (repo / "skewguard.yaml").write_text("trainin: block\n")
+    code, _, err = cli("check")
+    assert (code, "Did you mean 'training'?" in err) == (2, True)
+    (repo / "skewguard.yaml").unlink()
+    (repo / "data" / "till.parquet").write_bytes(b"PAR1 no")
+    code, _, err = cli("materialize", "--as-of", NOW)
+    assert (code, "till.parquet" in err, "till_stats" in err) == (2, True, True)
+    (repo / "data" / "till.parquet").unlink()
+    code, out, _ = cli("check", "--service", "till_v1", "--as-of", NOW)
+    assert code in (1, 3)
+    assert "till.parquet" in out or "never materialized" in out
+    (repo / "registry.db").write_bytes(b"\x00garbage")
+    code, _, err = cli("check")
+    assert (code, "registry" in err.lower()) == (2, True)
+    config = yaml.safe_load((repo / "feature_store.yaml").read_text())
+    config["online_store"]["connection_string"] = "127.0.0.1:1"
+    (repo / "feature_store.yaml").write_text(yaml.safe_dump(config))
+    (repo / "registry.db").unlink()
+    write_repo(repo.parent / "again", "127.0.0.1:1")
+    cli.repo = repo.parent / "again"
+    cli("apply")
+    code, _, err = cli("materialize", "--as-of", NOW)
+    assert (code, "127.0.0.1:1" in err) == (3, True)
+    (cli.repo / "feature_store.yaml").unlink()
+    code, _, err = cli("check")
+    assert (code, "No feature_store.yaml" in err) == (2, True)
+
+
+def test_two_nights_never_overlap(cli: Cli, repo: Path) -> None:
+    from skewguard.nightly import only_one
+
+    cli("apply")
+    with only_one(repo / ".skewguard"):
+        code, _, err = cli("nightly")
+    assert (code, "another nightly run" in err) == (3, True)
+
+
+def test_help_needs_no_heavy_import() -> None:
+    code = (
+        "import sys; from skewguard.cli import app; print(','.join(m for m in ('feast','duckdb') if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
