@@ -74,7 +74,9 @@ def _measure(
 
 def _line(row: dict[str, Any]) -> str:
     unit = row["unit"]
-    return f"{row['name']:<34} ours {row['ours']:9.3f} {unit}   Feast {row['feast']:9.3f} {unit}   {row['ratio']:6.1f} x"
+    return (
+        f"{row['name']:<34} ours {row['ours']:9.3f} {unit}   Feast {row['feast']:9.3f} {unit}   {row['ratio']:6.1f} x"
+    )
 
 
 def _machine() -> dict[str, Any]:

@@ -26,7 +26,7 @@ def create_app(settings: Settings) -> FastAPI:
     """
     plan = load_plan(settings.plan)
     metrics = Metrics(settings.metrics_folder)
-    verdicts = Verdicts(settings)
+    verdicts = Verdicts(settings, plan.fingerprints)
     store = OnlineStore(settings.redis, settings.limits.redis_timeout, metrics)
     computable = any(view.name not in plan.unsupported for view in plan.on_demand)
     on_demand = OnDemandViews(settings.repo, plan) if computable else None

@@ -1,7 +1,7 @@
 """The serving gate: reads each service's latest verdict from its file and says whether requests may pass.
 
-The guard writes ``.skewguard/gate/<service>.json``. A verdict that is missing, unreadable, for another service or older
-than policy allows is inconclusive, never a pass.
+The guard writes ``.skewguard/gate/<service>.json``, training ``.skewguard/contracts/<service>.json``. A verdict that is
+missing, unreadable, for another service or older than policy allows is inconclusive, never a pass.
 """
 
 from __future__ import annotations
@@ -9,20 +9,23 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from online_api.promises import Promise, check_promise
 from online_api.settings import Settings
 from skewguard.errors import GateBlockedError
 from skewguard.findings import Verdict
 from skewguard.gate import is_closed
+from skewguard.state import State
 
 RECHECK_SECONDS = 1.0
 """A verdict file is looked at again after this time at the earliest."""
 
+_Stamp = tuple[int, int, int] | None
 _WORST_FIRST = (Verdict.BLOCK, Verdict.INCONCLUSIVE, Verdict.WARN, Verdict.PASS)
 
 
@@ -41,22 +44,40 @@ class ServiceVerdict:
 @dataclass
 class _Cached:
     verdict: ServiceVerdict
+    promise: Promise
     looked_at: float
-    stamp: tuple[int, int, int] | None
+    stamp: tuple[_Stamp, _Stamp]
     finished: datetime | None = field(default=None)
 
 
 class Verdicts:
     """The latest verdicts, re-read when their files change (a ``stat`` at most every second and service)."""
 
-    def __init__(self, settings: Settings, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        fingerprints: Mapping[str, str],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
+        self._files = State(settings.repo)
+        self._fingerprints = fingerprints
         self._monotonic = monotonic
         self._cache: dict[str, _Cached] = {}
 
     def current(self, service: str) -> ServiceVerdict:
-        """The verdict of a service now; inconclusive with the reason where there is none that counts."""
+        """The verdict of a service now; inconclusive with the reason where there is none that counts.
+
+        A contract that the serving plan does not keep blocks, whatever the last check said.
+        """
         cached = self._cached(service)
+        checked = self._checked(service, cached)
+        worst = next(v for v in _WORST_FIRST if v in (checked.verdict, cached.promise.verdict))
+        if cached.promise.verdict is Verdict.PASS:
+            return checked
+        return replace(checked, verdict=worst, reasons=(*cached.promise.reasons, *checked.reasons))
+
+    def _checked(self, service: str, cached: _Cached) -> ServiceVerdict:
         limit = self._settings.policy(service).verdict_max_age
         if cached.finished is not None and limit is not None:
             age = self._settings.clock() - cached.finished
@@ -95,23 +116,18 @@ class Verdicts:
         cached = self._cache.get(service)
         if cached is not None and now - cached.looked_at < RECHECK_SECONDS:
             return cached
-        path = self._path(service)
-        stamp = _stamp(path)
+        path, contract = self._files.gate_path(service), self._files.contract_path(service)
+        stamp = (_stamp(path), _stamp(contract))
         if cached is not None and stamp == cached.stamp:
             cached.looked_at = now
             return cached
-        verdict, finished = _read(path, service) if stamp else (_never(service), None)
-        fresh = _Cached(verdict, now, stamp, finished)
+        verdict, finished = _read(path, service) if stamp[0] else (_never(service), None)
+        fresh = _Cached(verdict, check_promise(contract, self._fingerprints), now, stamp, finished)
         self._cache[service] = fresh
         return fresh
 
-    def _path(self, service: str) -> Path:
-        # a service name is a file name here; one that cannot be has no verdict
-        name = service if "/" not in service and "\0" not in service and service not in ("", ".", "..") else "_"
-        return self._settings.state / "gate" / f"{name}.json"
 
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _stamp(path: Path) -> _Stamp:
     try:
         found = os.stat(path)
     except OSError:

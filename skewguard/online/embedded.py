@@ -44,6 +44,7 @@ exec >/dev/null
 read -r _
 kill -KILL "$server" 2>/dev/null
 wait "$server" 2>/dev/null
+PATH=$PATH:/bin:/usr/bin
 if [ "$remove" = 1 ]; then rm -rf "$folder"; fi
 """
 

