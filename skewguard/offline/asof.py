@@ -31,6 +31,7 @@ from skewguard.offline.sources import (
 
 ROW, AT = "__row", "__at"
 _ENTITY = "__entity_rows"
+_ORDER, _BEST, _AVAILABLE = "__order", "__best", "__available"
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def training_sql(entity_columns: Sequence[str], projections: Sequence[Projection
         keys = " AND ".join(f"e.{quote(column)} = {prefix}.{quote(key.name)}" for key, column in projection.keys)
         if options.filter_by_created_timestamp and projection.view.source.created_timestamp_column:
             ctes += _as_known_sql(projection, names, prefix)
-            joins.append(f"LEFT JOIN {prefix} ON e.{ROW} = {prefix}.{ROW}")
+            joins.append(_as_known_join(projection, prefix))
         else:
             ctes += untied_sql(projection.view, names, prefix)
             on = f"{keys} AND " if keys else ""
@@ -145,21 +146,44 @@ def _read_columns(projections: Sequence[Projection], timestamp_column: str) -> l
 
 
 def _as_known_sql(projection: Projection, names: Sequence[str], prefix: str) -> list[str]:
-    """Only rows created by the as-of time count: two inequalities, which no ASOF join covers, so rows are ranked.
+    """Only rows created by the as-of time count: ``event <= at AND created <= at``, two inequalities.
 
-    Rows without a created timestamp do not count, as in Feast (``created <= as-of`` is null).
+    Both hold from ``greatest(event, created)`` on, when the row becomes available. So the rows of an entity in the
+    order of their availability, each with the best (event, created) that was available by then, are what an ASOF join
+    can be asked; no pair of an entity row and a source row is ever formed. Rows without a created timestamp do not
+    count, as in Feast (``created <= as-of`` is null).
     """
     view = projection.view
-    keys = "".join(f"e.{quote(column)} = s.{quote(key.name)} AND " for key, column in projection.keys)
+    key_names = [quote(key.name) for key in view.join_keys]
+    partition = ", ".join([*key_names, EVENT_TS, CREATED_TS])
+    same = " AND ".join(f"s.{c} = d.{c}" for c in partition.split(", "))
+    known = " AND ".join(f"{c} IS NOT NULL" for c in partition.split(", "))
     ranked = _ranked_fields(view)
-    columns = ", ".join(f"s.{c}" for c in [*(quote(n) for n in names), EVENT_TS])
-    wanted = list(dict.fromkeys([*names, *(f.name for f in ranked)]))
+    columns = ", ".join(f"s.{c}" for c in [*key_names, *(quote(n) for n in names), EVENT_TS, CREATED_TS])
+    order = f"(epoch_us({EVENT_TS})::HUGEINT * 18446744073709551616 + epoch_us({CREATED_TS}))"
+    over = f"PARTITION BY {', '.join(key_names)} " if key_names else ""
+    available = f"greatest({EVENT_TS}, {CREATED_TS})"
     return [
-        f"{prefix}_s AS ({source_sql(view, wanted)})",
-        f"{prefix} AS (SELECT e.{ROW}, {columns} FROM e JOIN {prefix}_s s ON {keys}s.{EVENT_TS} <= e.{AT} "
-        f"AND s.{CREATED_TS} <= e.{AT} "
-        f"QUALIFY row_number() OVER (PARTITION BY e.{ROW} ORDER BY s.{EVENT_TS} DESC, {_ranking(ranked)}) = 1)",
+        f"{prefix}_s AS MATERIALIZED (SELECT * FROM ({source_sql(view, names)}) WHERE {known})",
+        f"{prefix}_d AS MATERIALIZED (SELECT {partition} FROM {prefix}_s GROUP BY {partition} HAVING count(*) > 1)",
+        f"{prefix}_u AS (SELECT {columns} FROM {prefix}_s s ANTI JOIN {prefix}_d d ON {same} UNION ALL "
+        f"SELECT {columns} FROM ({source_sql(view, [f.name for f in ranked])}) s SEMI JOIN {prefix}_d d ON {same} "
+        f"QUALIFY row_number() OVER (PARTITION BY {partition} ORDER BY {_ranking(ranked)}) = 1)",
+        f"{prefix} AS (SELECT *, {order} AS {_ORDER} FROM {prefix}_u)",
+        f"{prefix}_a AS (SELECT {', '.join([*key_names, f'{available} AS {_AVAILABLE}'])}, "
+        f"max({order}) OVER ({over}ORDER BY {available}) AS {_BEST} FROM {prefix}_s)",
     ]
+
+
+def _as_known_join(projection: Projection, prefix: str) -> str:
+    """The best row that was available, then that row's values. Rows available at one moment share their best."""
+    pairs = [(quote(column), quote(key.name)) for key, column in projection.keys]
+    at = "".join(f"e.{column} = {prefix}_a.{key} AND " for column, key in pairs)
+    row = "".join(f"{prefix}_a.{key} = {prefix}.{key} AND " for _, key in pairs)
+    return (
+        f"ASOF LEFT JOIN {prefix}_a ON {at}e.{AT} >= {prefix}_a.{_AVAILABLE} "
+        f"LEFT JOIN {prefix} ON {row}{prefix}_a.{_BEST} = {prefix}.{_ORDER}"
+    )
 
 
 def point_in_time(
@@ -255,7 +279,7 @@ def latest_rows(
     where = [f"{EVENT_TS} <= TIMESTAMPTZ '{as_of.isoformat()}'"]
     if start is not None:
         where.append(f"{EVENT_TS} >= TIMESTAMPTZ '{start.isoformat()}'")
-    if created_before is not None:
+    if created_before is not None and view.source.created_timestamp_column:  # without the column, as in Feast, no cut
         where.append(f"{CREATED_TS} <= TIMESTAMPTZ '{created_before.isoformat()}'")
     partition = f"PARTITION BY {', '.join(keys)} " if keys else ""
     newest = f"max({EVENT_TS}) OVER ({partition.strip()})"

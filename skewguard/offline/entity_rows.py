@@ -6,6 +6,7 @@ The number and the order of rows never change; duplicates and nulls stay (a null
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,9 @@ DEFAULT_TIMESTAMP = "event_timestamp"
 """Feast's name for the as-of time of an entity row (feast/infra/offline_stores/offline_utils.py)."""
 
 
+_TEXTS = frozenset({"STRING", "UUID", "TIME_UUID"})
+
+
 @dataclass(frozen=True)
 class EntityRows:
     """Entity rows and which of their columns holds the as-of time (timestamp[us, UTC])."""
@@ -36,7 +40,7 @@ def normalise_entity_rows(entity_df: Any, service: ServiceDef, *, full_feature_n
     ``entity_df``: pandas DataFrame, Arrow table, or the path of a Parquet or CSV file. Raises BadInputError naming the
     column: a missing join key or time, a value that does not fit, a column that a feature would overwrite.
     """
-    table = _read(entity_df)
+    table = _read(entity_df, [f for f in (*service.join_keys, *service.request_fields) if f.dtype in _TEXTS])
     name = _timestamp_column(table)
     outputs = {f.name for f in service.outputs(full_feature_names)}
     for clash in sorted(outputs & set(table.column_names)):
@@ -58,11 +62,11 @@ def normalise_entity_rows(entity_df: Any, service: ServiceDef, *, full_feature_n
     return EntityRows(table, name)
 
 
-def _read(entity_df: Any) -> pa.Table:
+def _read(entity_df: Any, texts: Sequence[FieldDef]) -> pa.Table:
     if isinstance(entity_df, pa.Table):
         table = entity_df
     elif isinstance(entity_df, str | os.PathLike):
-        table = _read_file(Path(entity_df))
+        table = _read_file(Path(entity_df), texts)
     elif hasattr(entity_df, "columns") and hasattr(entity_df, "iloc"):
         table = _from_pandas(entity_df)
     else:
@@ -76,6 +80,10 @@ def _read(entity_df: Any) -> pa.Table:
 
 
 def _from_pandas(frame: Any) -> pa.Table:
+    names = [str(name) for name in frame.columns]
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise BadInputError("entity_df", f"the column names {duplicates} more than once", "each column name once")
     try:
         return pa.Table.from_pandas(frame, preserve_index=False)
     except pa.ArrowException as error:
@@ -84,7 +92,7 @@ def _from_pandas(frame: Any) -> pa.Table:
         ) from error
 
 
-def _read_file(path: Path) -> pa.Table:
+def _read_file(path: Path, texts: Sequence[FieldDef]) -> pa.Table:
     import pyarrow.csv
     import pyarrow.parquet
 
@@ -92,7 +100,9 @@ def _read_file(path: Path) -> pa.Table:
         raise BadInputError("entity_df", f"{path} (no such file)", "a Parquet or CSV file")
     try:
         if path.suffix.lower() == ".csv":
-            return pyarrow.csv.read_csv(path)
+            # left to itself, the reader takes the text 007 for the number 7
+            kept = pyarrow.csv.ConvertOptions(column_types={f.name: pa.string() for f in texts})
+            return pyarrow.csv.read_csv(path, convert_options=kept)
         return pyarrow.parquet.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise BadInputError("entity_df", f"{path} ({error})", "a Parquet or CSV file") from error
@@ -122,6 +132,10 @@ def _typed(column: pa.ChunkedArray, field: FieldDef) -> pa.ChunkedArray:
     if field.dtype == "UNIX_TIMESTAMP":
         return pa.chunked_array([_moments(column, field.name)])
     try:
+        if pa.types.is_floating(column.type) and field.dtype in _TEXTS and column.null_count < len(column):
+            # 7.0 may have been 7 or 007 before pandas made floats of it
+            first = next(i for i, value in enumerate(column) if value.is_valid)
+            raise BadInputError(f"entity_df, column {field.name!r}, row {first}", repr(column[first].as_py()), "a text")
         if pa.types.is_floating(column.type):
             column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
         return column.cast(target)

@@ -7,6 +7,9 @@ TIMESTAMPTZ counts microseconds: nanoseconds of a file are cut, so two rows with
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +21,9 @@ from skewguard.definitions import ViewDef
 from skewguard.errors import BadInputError, ConfigurationError, UnsupportedSourceError, nearest
 
 EVENT_TS, CREATED_TS = "__event_ts", "__created_ts"
+_JSON = "__canonical_json"
+_MAX_SECONDS = 253_402_300_799
+"""9999-12-31T23:59:59Z; a larger number of seconds is one of milliseconds or less."""
 
 
 def connect(memory_limit: str | None = None, threads: int | None = None) -> duckdb.DuckDBPyConnection:
@@ -29,6 +35,9 @@ def connect(memory_limit: str | None = None, threads: int | None = None) -> duck
     con.execute("SET TimeZone = 'UTC'")
     con.execute("SET autoinstall_known_extensions = false")
     con.execute("SET enable_progress_bar = false")
+    # an in-memory DuckDB spills into ".tmp" of the working directory, wherever that is
+    con.execute("SET temp_directory = $1", [os.path.join(tempfile.gettempdir(), f"skewguard-{os.getpid()}")])
+    con.create_function(_JSON, _canonical, ["VARCHAR"], "VARCHAR")
     # DuckDB cannot guess how many rows an Arrow table has, takes it for a few, and would compare all with all
     con.execute("SET asof_loop_join_threshold = 0")
     try:
@@ -42,6 +51,13 @@ def connect(memory_limit: str | None = None, threads: int | None = None) -> duck
             f"offline store: memory_limit {memory_limit!r}, threads {threads!r}: {error}"
         ) from error
     return con
+
+
+def _canonical(text: str) -> str:
+    """JSON text as the online side tells it: sorted keys, no blanks, NaN and infinities as texts."""
+    from skewguard.online.values import json_text
+
+    return json_text(json.loads(text))
 
 
 @contextmanager
@@ -79,16 +95,31 @@ def scan_sql(view: ViewDef) -> str:
         raise UnsupportedSourceError(
             f"Feature view {view.name!r} reads from {source.kind} {source.path!r}; the ASOF store reads Parquet files."
         )
-    path = source.path
+    path, hive = source.path, "false"
     if "://" not in path:
         local = Path(path)
         if local.is_dir():
+            hive = "true" if _partitioned(local) else "false"
             path = f"{path.rstrip('/')}/**/*.parquet"
         elif not any(mark in path for mark in "*?[") and not local.is_file():
             raise ConfigurationError(
                 f"Feature view {view.name!r}: no such file {path}; build it, or correct the path of its source."
             )
-    return f"read_parquet({literal(path)}, union_by_name = true)"
+    if hive == "false" and any(mark in path for mark in "*?[") and "=" in path:
+        hive = "true"
+    # said outright: DuckDB takes a=b anywhere in a path for a partition that hides the file's own column a, and
+    # would read the partition 007 as the number 7
+    partitions = f"hive_partitioning = {hive}" + (", hive_types_autocast = false" if hive == "true" else "")
+    return f"read_parquet({literal(path)}, union_by_name = true, {partitions})"
+
+
+def _partitioned(folder: Path) -> bool:
+    """Does every Parquet file lie in the same Hive partitions below the folder?"""
+    keys = {
+        tuple(part.split("=", 1)[0] for part in file.relative_to(folder).parts[:-1] if "=" in part)
+        for file in folder.rglob("*.parquet")
+    }
+    return len(keys) == 1 and keys != {()}
 
 
 def source_columns(view: ViewDef) -> dict[str, str]:
@@ -111,28 +142,60 @@ def timestamp_sql(expression: str, duck_type: str) -> str:
     if kind == "VARCHAR":
         return f"({expression})::TIMESTAMPTZ"
     seconds = f"({expression})::DOUBLE"
-    return f"CASE WHEN isfinite({seconds}) THEN to_timestamp({seconds}) END"
+    return (
+        f"CASE WHEN abs({seconds}) BETWEEN {_MAX_SECONDS + 1} AND 1e308 "
+        f"THEN error(concat({expression}, ' is no number of seconds since 1970')) "
+        f"WHEN isfinite({seconds}) THEN to_timestamp({seconds}) END"
+    )
 
 
 def declared_sql(expression: str, duck_type: str, dtype: str) -> str:
     """A source column in its declared dtype, as Feast's online path would hold it.
 
-    Whole numbers from a float column: NaN is null, fractions are cut toward zero. Floats keep NaN.
+    Whole numbers from a float column: NaN is null, fractions are cut toward zero. Floats keep NaN. What Feast refuses
+    (a text with a fraction as a whole number) is an error here too. Sets are sorted, each value once.
     """
     kind = duck_type.upper()
     if dtype == "UNIX_TIMESTAMP":
         return timestamp_sql(expression, kind)
     inner = dtypes.element(dtype)
-    if inner is not None and kind.endswith("[]") and kind != dtypes.duckdb_type(dtype):
-        return f"list_transform({expression}, lambda x: {declared_sql('x', kind[:-2], inner)})"
-    if dtype in (*dtypes.INTEGERS, "BOOL") and kind in ("DOUBLE", "FLOAT"):
-        return f"CASE WHEN isfinite({expression}) THEN trunc({expression}) END::{dtypes.duckdb_type(dtype)}"
+    if inner is not None and kind.endswith("[]"):
+        items = expression
+        if kind != dtypes.duckdb_type(dtype):
+            items = f"list_transform({expression}, lambda x: {declared_sql('x', kind[:-2], inner)})"
+        return f"list_sort(list_distinct({items}))" if dtype.endswith("_SET") else items
+    if kind in ("DOUBLE", "FLOAT"):
+        if dtype in dtypes.INTEGERS:
+            return f"CASE WHEN isfinite({expression}) THEN trunc({expression}) END::{dtypes.duckdb_type(dtype)}"
+        if dtype == "BOOL":
+            return f"CASE WHEN NOT isnan({expression}) THEN {expression} <> 0 END"
+    if dtype == "FLOAT" and kind == "DOUBLE":  # beyond float32 protobuf holds infinity, DuckDB refuses
+        return (
+            f"CASE WHEN abs({expression}) > 3.4028235677973366e38 THEN sign({expression}) * 'inf'::FLOAT "
+            f"ELSE {expression} END::FLOAT"
+        )
+    if dtype in dtypes.INTEGERS and kind == "VARCHAR":  # DuckDB would round '12.5'
+        return (
+            f"CASE WHEN regexp_full_match(trim({expression}), '[+-]?[0-9]+') THEN {expression}::"
+            f"{dtypes.duckdb_type(dtype)} WHEN {expression} IS NOT NULL "
+            f"THEN error(concat({expression}, ' is no whole number')) END"
+        )
+    if dtype == "STRING" and kind == "BOOLEAN":  # Feast writes str(value)
+        return f"CASE WHEN {expression} THEN 'True' WHEN NOT {expression} THEN 'False' END"
+    if dtype == "STRING" and kind == "BLOB":
+        return f"decode({expression})"
+    if dtype == "ZONED_TIMESTAMP" and kind != "VARCHAR":
+        moment = timestamp_sql(expression, kind)
+        return f"strftime({moment} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S+00:00')"
     if dtype in dtypes.INTEGERS and kind.startswith("DECIMAL"):
         return f"trunc({expression})::{dtypes.duckdb_type(dtype)}"
     if dtype == "BYTES" and kind == "VARCHAR":
         return f"encode({expression})"
     if dtypes.is_json(dtype):
-        return f"json({expression})::VARCHAR" if kind == "VARCHAR" else f"to_json({expression})::VARCHAR"
+        text = expression if kind == "VARCHAR" else f"to_json({expression})::VARCHAR"
+        if kind == "BLOB":
+            text = f"to_json(base64({expression}))::VARCHAR"
+        return f"{_JSON}({text})"
     return f"({expression})::{dtypes.duckdb_type(dtype)}"
 
 

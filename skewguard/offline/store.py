@@ -10,8 +10,10 @@ In feature_store.yaml::
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -220,12 +222,16 @@ class SkewguardOfflineStore(OfflineStore):  # type: ignore[misc]
             raise BadInputError("table", f"columns {table.column_names}", f"{names}, in this order")
         path = Path(source_def(feature_view.batch_source, Path(config.repo_path or ".")).path)
         if path.is_dir():
-            pq.write_table(table.cast(schema), path / f"{uuid.uuid4().hex}.parquet")
+            name = uuid.uuid4().hex
+            hidden = path / f".{name}.tmp"  # no reader sees half a file
+            pq.write_table(table.cast(schema), hidden)
+            hidden.replace(path / f"{name}.parquet")
         else:
-            before = pq.read_table(path)
-            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-            pq.write_table(pa.concat_tables([before, table.cast(before.schema)]), temporary)
-            temporary.replace(path)
+            with _locked(path.parent):
+                before = pq.read_table(path)
+                temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+                pq.write_table(pa.concat_tables([before, table.cast(before.schema)]), temporary)
+                temporary.replace(path)
         if progress is not None:
             progress(table.num_rows)
 
@@ -253,6 +259,22 @@ class SkewguardOfflineStore(OfflineStore):  # type: ignore[misc]
             partition_cols=list(destination.partition_by or []) or None,
             basename_template=f"{uuid.uuid4().hex}-{{i}}.parquet",
         )
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One writer at a time: read, append and rename are three steps, and of two writers one would lose its rows.
+
+    The lock is on the folder itself (flock: threads and processes of one machine), so nothing is left behind.
+    """
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _connection(config: RepoConfig) -> Any:

@@ -105,7 +105,7 @@ def test_unix_timestamp_from_nan_is_null_and_from_a_date_is_midnight_utc(tmp_pat
 
 def test_nested_values_travel_as_json(tmp_path: Path) -> None:
     structs = declared(tmp_path, pa.array([{"b": 1, "a": [1.5, None]}, None]), "MAP")
-    assert structs.to_pylist() == ['{"b":1,"a":[1.5,null]}', None]
+    assert structs.to_pylist() == ['{"a":[1.5,null],"b":1}', None]
     assert declared(tmp_path, pa.array(['{ "b": 1 }', None]), "JSON").to_pylist() == ['{"b":1}', None]
 
 
