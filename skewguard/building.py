@@ -5,26 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from skewguard.config import ServicePolicy
 from skewguard.contract import iso
 from skewguard.definitions import ServiceDef
 from skewguard.errors import BadInputError
-from skewguard.findings import CheckResult, Verdict
+from skewguard.findings import CheckResult, Run, Verdict
 from skewguard.gate import Decision
 from skewguard.offline.asof import point_in_time
 from skewguard.offline.entity_rows import normalise_entity_rows
 from skewguard.offline.sources import connect
 from skewguard.on_demand import add_on_demand
-from skewguard.running import guarded
+from skewguard.running import check_service, guarded
 from skewguard.training_set import TrainingInputs, TrainingSet, library_versions, write_contract
 
 if TYPE_CHECKING:
-    from skewguard.guard import SkewGuard
+    from skewguard.workspace import Workspace
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,9 +49,9 @@ class Built:
     suite_digest: str | None = None
 
 
-def build(guard: SkewGuard, entity_df: Any, service: ServiceDef, options: Options) -> Built:
+def build(workspace: Workspace, entity_df: Any, service: ServiceDef, options: Options) -> Built:
     """Join the features point in time and add the on-demand ones."""
-    from skewguard.checks.expectations import suite_digest
+    from skewguard.suite_checks import suite_digest
 
     rows = normalise_entity_rows(entity_df, service, full_feature_names=options.full_feature_names)
     if rows.table.num_rows == 0:
@@ -66,43 +65,44 @@ def build(guard: SkewGuard, entity_df: Any, service: ServiceDef, options: Option
             full_feature_names=options.full_feature_names,
             filter_by_created_timestamp=options.filter_by_created_timestamp,
         )
-    table = add_on_demand(table, service, guard.feast, options.full_feature_names)
+    table = add_on_demand(table, service, workspace.feast, options.full_feature_names)
     names = tuple(rows.table.column_names)
     outputs = [f.name for f in service.outputs(options.full_feature_names)]
-    digest = suite_digest(guard, service)
+    digest = suite_digest(workspace, service)
     return Built(table.select([*names, *outputs]), service, names, rows.timestamp_column, options, digest)
 
 
-def training_checks(
-    guard: SkewGuard, service: ServiceDef, built: Built, policy: ServicePolicy
-) -> tuple[list[CheckResult], dict[str, Any]]:
+def training_checks(workspace: Workspace, built: Built, as_of: datetime) -> tuple[list[CheckResult], dict[str, Any]]:
     """The checks before ``fit``: the suite on these rows, and what the guard last saw of the online store."""
-    from skewguard.checks.expectations import check_training
+    from skewguard.suite_checks import check_training
 
-    checks = [guarded("expectations", lambda: check_training(guard, service, built.table))]
+    service = built.service
+    checks = [guarded("expectations", lambda: check_training(workspace, service, built.table))]
     if not service.name:
         return checks, {"skew": "a feature list has no verdict of its own"}
-    skew_checks, provenance = _skew(guard, service, policy)
+    skew_checks, provenance = _skew(workspace, service, as_of)
     return [*checks, *skew_checks], provenance
 
 
-def _skew(guard: SkewGuard, service: ServiceDef, policy: ServicePolicy) -> tuple[list[CheckResult], dict[str, Any]]:
+def _skew(workspace: Workspace, service: ServiceDef, as_of: datetime) -> tuple[list[CheckResult], dict[str, Any]]:
     """The checks of the latest run, of a new one where there is none; nothing where nothing was ever materialized."""
     from skewguard.history import History
 
-    state = guard.state.gate(service.name)
+    run: Run
+    policy = workspace.policy_for(service.name)
+    state = workspace.state.gate(service.name)
     if state is None:
-        watermarks = guard.feast.watermarks()
+        watermarks = workspace.feast.watermarks()
         if all(watermarks.get(view.name) is None for view in service.views):
             return [], {"skew": "nothing is materialized yet, so there is nothing online to compare with"}
         _LOG.info("no verdict for %s yet: checking now", service.name)
-        run = guard.check(service.name)
+        run = check_service(workspace, service.name, as_of)
     else:
-        age = guard.clock() - state.finished_at
+        age = workspace.clock() - state.finished_at
         if policy.verdict_max_age is not None and age > policy.verdict_max_age:
             reason = f"the last verdict is {age / timedelta(hours=1):.1f} hours old; run `skewguard check` first"
             return [CheckResult("skew", "inconclusive", reason=reason)], {"run_id": state.run_id}
-        run = History(guard.state.history).run(state.run_id)
+        run = History(workspace.state.history).run(state.run_id)
     provenance = {"run_id": run.run_id, "verdict": run.verdict.value, "as_of": iso(run.as_of)}
     checks = [check for check in run.checks if check.check != "definition"]  # this training set writes a new contract
     if run.verdict is Verdict.INCONCLUSIVE and all(check.status == "ok" for check in checks):

@@ -7,7 +7,6 @@ data). Imports of the library stay inside the commands, so that ``skewguard --he
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,15 +38,11 @@ VERDICT_EXIT = {"pass": 0, "warn": 0, "block": 1, "inconclusive": 3}
 
 
 def _guard(repo: Path, as_of: str | None = None) -> SkewGuard:
-    from skewguard.guard import SkewGuard, utc
+    from skewguard.guard import SkewGuard
+    from skewguard.workspace import utc
 
-    def wall_clock() -> datetime:
-        return datetime.now(UTC)
-
-    guard = SkewGuard(repo)
-    if as_of is not None:
-        utc(as_of, wall_clock)  # refuse a wrong time before any work
-    return guard
+    utc(as_of)  # refuse a wrong time before any work
+    return SkewGuard(repo)
 
 
 def _print(text: str) -> None:
@@ -129,6 +124,7 @@ def training_set(
     allow: Annotated[
         str | None, typer.Option(help="Reason for overriding a closed gate; kept in the contract.")
     ] = None,
+    as_of: AsOf = None,
     json: Json = False,
 ) -> None:
     """Build a training set: point-in-time join, expectations, training gate, contract."""
@@ -139,6 +135,7 @@ def training_set(
         full_feature_names=full_feature_names,
         filter_by_created_timestamp=filter_by_created_timestamp,
         allow=allow,
+        as_of=as_of,
     )
     result.save(output)
     summary = {

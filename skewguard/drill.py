@@ -22,15 +22,15 @@ from skewguard.checks.comparison import CREATED_TS, EVENT_TS, ROW_STATE, ViewSid
 from skewguard.digest import row_hashes
 from skewguard.errors import BadInputError, UnknownNameError
 from skewguard.findings import Cause
-from skewguard.guard import utc
 from skewguard.offline.sources import source_sql
 from skewguard.online.codec import encode_column, encode_timestamp
 from skewguard.online.keys import entity_keys, feature_field, timestamp_field
+from skewguard.workspace import utc
 
 if TYPE_CHECKING:
     import duckdb
 
-    from skewguard.guard import SkewGuard
+    from skewguard.workspace import Workspace
 
 SCALE = 100
 
@@ -78,28 +78,28 @@ class _Ground:
 
 
 def inject(
-    guard: SkewGuard, service: str, fault: str, *, share: float = 0.01, as_of: datetime | str | None = None
+    workspace: Workspace, service: str, fault: str, *, share: float = 0.01, as_of: datetime | str | None = None
 ) -> Injection:
     """Put one fault into the online store. Raises UnknownNameError, BadInputError where nothing fits the fault."""
-    return inject_all(guard, service, {fault: share}, as_of=as_of)[0]
+    return inject_all(workspace, service, {fault: share}, as_of=as_of)[0]
 
 
 def inject_all(
-    guard: SkewGuard, service: str, shares: Mapping[str, float], *, as_of: datetime | str | None = None
+    workspace: Workspace, service: str, shares: Mapping[str, float], *, as_of: datetime | str | None = None
 ) -> list[Injection]:
     """Put several faults (name -> share of entities) into the online store as it is now, each into other entities."""
     for fault in shares:
         if fault not in FAULTS:
             raise UnknownNameError("fault", fault, FAULTS)
-    definition = guard.service(service)
-    moment = utc(as_of, guard.clock)
-    with running.stores(guard) as (con, client):
-        sides = running.collect(guard, definition, moment, con, client).sides
+    definition = workspace.feast.service(service)
+    moment = utc(as_of, workspace.clock)
+    with running.stores(workspace) as (con, client):
+        sides = running.collect(workspace, definition, moment, con, client).sides
         return [
             _inject(
                 fault,
                 sides,
-                _Ground(con, client, guard.feast.project, moment, share, list(FAULTS).index(fault)),
+                _Ground(con, client, workspace.feast.project, moment, share, list(FAULTS).index(fault)),
                 service,
             )
             for fault, share in shares.items()

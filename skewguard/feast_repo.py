@@ -82,6 +82,10 @@ class FeastRepo:
         self.store = _open_store(self.path)
         self.project: str = self.store.project
 
+    def refresh(self) -> None:
+        """Read the registry again: others may have applied or materialized since."""
+        self.store.refresh_registry()
+
     def view_names(self) -> list[str]:
         """Names of the materializable feature views (batch and stream)."""
         return [view.name for view in self._feast_views()]

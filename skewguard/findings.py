@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 
@@ -143,11 +142,3 @@ class Run:
     checks: tuple[CheckResult, ...]
     findings: tuple[Finding, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_html(self, path: str | Path) -> Path:
-        """Write the HTML report of this run alone (no history) to ``path``, whole or not at all; returns the path."""
-        from skewguard.contract import write_atomically
-        from skewguard.report.html import render_html  # Jinja2 only where a page is asked for
-
-        write_atomically(Path(path), render_html(self))
-        return Path(path)

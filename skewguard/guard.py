@@ -3,42 +3,27 @@
 from __future__ import annotations
 
 import os
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from skewguard.config import Policy, ServicePolicy, load_policy
+from skewguard.config import Policy
 from skewguard.definitions import ServiceDef
-from skewguard.errors import BadInputError, UnknownNameError
-from skewguard.feast_repo import FeastRepo
-from skewguard.findings import Run
+from skewguard.errors import BadInputError
 from skewguard.gate import decide, enforce_training
-from skewguard.state import State
+from skewguard.workspace import Clock, Workspace, utc, wall_clock
 
 if TYPE_CHECKING:
     from skewguard.collect import Progress
     from skewguard.materialize import Materialized
     from skewguard.repair import RepairPlan, ViewOutcome
+    from skewguard.running import CheckedRun
     from skewguard.training_set import TrainingSet
 
 
-def utc(moment: datetime | str | None, clock: Callable[[], datetime]) -> datetime:
-    """A moment in UTC: a datetime (naive means UTC), ISO 8601 text, or ``clock()`` for None. Raises BadInputError."""
-    if moment is None:
-        return clock()
-    if isinstance(moment, str):
-        try:
-            moment = datetime.fromisoformat(moment)
-        except ValueError as error:
-            raise BadInputError("as_of", repr(moment), "an ISO 8601 time such as 2026-01-31T06:00:00Z") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-class SkewGuard:
+class SkewGuard(Workspace):
     """A Feast repository under guard.
 
     ``repo`` is the folder with feature_store.yaml; ``policy`` replaces its skewguard.yaml; ``clock`` gives the moment
@@ -50,13 +35,9 @@ class SkewGuard:
         repo: str | os.PathLike[str],
         *,
         policy: Policy | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Clock = wall_clock,
     ) -> None:
-        self.path = Path(repo).resolve()
-        self.feast = FeastRepo(self.path)
-        self.policy = policy if policy is not None else load_policy(self.path)
-        self.state = State(self.path)
-        self.clock = clock
+        super().__init__(repo, policy, clock)
 
     def services(self) -> list[str]:
         """Names of the feature services."""
@@ -77,23 +58,25 @@ class SkewGuard:
         filter_by_created_timestamp: bool = False,
         seeds: Mapping[str, int] | None = None,
         allow: str | None = None,
+        as_of: datetime | str | None = None,
     ) -> TrainingSet:
         """Point-in-time features for ``entity_df``, validated, gated and under contract.
 
         ``entity_df``: a pandas DataFrame, an Arrow table, or the path of a Parquet or CSV file, with the join keys, the
         request data of on-demand views, and a timestamp column; every other column (labels) is kept. ``allow`` is a
-        reason for which a closed gate is overridden; it is written into the contract.
+        reason for which a closed gate is overridden; it is written into the contract. ``as_of`` is the moment for which
+        the skew gate checks the online store where no verdict is stored yet.
         Raises GateBlockedError (with the findings), BadInputError, UnknownNameError.
         """
         from skewguard import building
 
-        self._check_policy()
+        self.check_policy()
         service = self.service(features)
         built = building.build(
             self, entity_df, service, building.Options(full_feature_names, filter_by_created_timestamp, seeds or {})
         )
         policy = self.policy.for_service(service.name)
-        checks, skew = building.training_checks(self, service, built, policy)
+        checks, skew = building.training_checks(self, built, utc(as_of, self.clock))
         decision = decide(checks, policy)
         if allow is None:
             enforce_training(service.name or "feature list", decision, policy)
@@ -157,7 +140,7 @@ class SkewGuard:
         as_of: datetime | str | None = None,
         save: bool = True,
         progress: Progress | None = None,
-    ) -> Run:
+    ) -> CheckedRun:
         """Every check of one feature service, judged by the policy; by default stored, reported and published.
 
         A check that cannot run is part of the result ("inconclusive" or "crashed") and never hides the others.
@@ -165,13 +148,7 @@ class SkewGuard:
         """
         from skewguard import running
 
-        self._check_policy()
-        definition = self.feast.service(service)
-        started = self.clock()
-        moment = utc(as_of, self.clock)
-        run_id = f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
-        run = running.run_checks(self, definition, running.RunContext(run_id, moment, started, progress))
-        return running.store_run(self, run) if save else run
+        return running.check_service(self, service, utc(as_of, self.clock), save=save, progress=progress)
 
     def plan_repair(self, service: str, *, as_of: datetime | str | None = None) -> RepairPlan:
         """What a repair of one feature service would do now. Changes nothing."""
@@ -192,19 +169,3 @@ class SkewGuard:
 
         with running.stores(self) as (_, client):
             return apply_repair(plan, client, self.feast.project, running.key_ttl(self.path))
-
-    def policy_for(self, service: str) -> ServicePolicy:
-        """The policy of one feature service."""
-        return self.policy.for_service(service)
-
-    def _check_policy(self) -> None:
-        """Refuse names in the policy that the registry does not hold; not before, since apply may bring them."""
-        services: dict[str, dict[str, list[str]]] = {}
-        for name in self.feast.service_names():
-            try:
-                views = self.feast.service(name).views
-            except UnknownNameError:
-                services[name] = {}  # a broken service is reported by the verb that uses it
-            else:
-                services[name] = {v.name: [f.name for f in v.features] for v in views}
-        self.policy.check_names(services)

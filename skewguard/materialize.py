@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from skewguard.checks.comparison import CREATED_TS, EVENT_TS
+from skewguard.errors import BadInputError
 from skewguard.offline.asof import latest_rows
 from skewguard.offline.sources import connect as connect_offline
 from skewguard.online.connection import connect, settings_from_repo
 from skewguard.online.materializer import WriteStats, write_rows
+from skewguard.ttl import oldest_inside
 
 if TYPE_CHECKING:
     from skewguard.collect import Progress
     from skewguard.feast_repo import FeastRepo
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,9 @@ def materialize(
     The watermark moves only after a view's rows are written, so a run that is killed and started again converges.
     """
     definitions = [repo.view(name) for name in views]
+    for view in definitions:
+        if not view.online:
+            raise BadInputError("views", repr(view.name), "views that are online (this one says online=False)")
     settings = settings_from_repo(repo.path)
     con = connect_offline()
     client = connect(settings)
@@ -81,10 +84,10 @@ def materialize(
 
 def _inside_ttl(rows: pa.Table, ttl: timedelta | None, at: datetime) -> pa.Table:
     """The rows whose age at ``at`` is at most the TTL."""
-    if ttl is None:
+    oldest = oldest_inside(at, ttl)
+    if oldest is None:
         return rows
-    oldest = pa.scalar(max(at - ttl, _EPOCH - timedelta(days=365 * 100)), rows.schema.field(EVENT_TS).type)
-    return rows.filter(pc.greater_equal(rows.column(EVENT_TS), oldest))
+    return rows.filter(pc.greater_equal(rows.column(EVENT_TS), pa.scalar(oldest, rows.schema.field(EVENT_TS).type)))
 
 
 def _start(rows: pa.Table, end: datetime) -> datetime:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,6 +19,7 @@ from skewguard.checks.definition import check_definition
 from skewguard.checks.freshness import ViewFreshness, check_freshness
 from skewguard.checks.parity import check_parity
 from skewguard.collect import Collected, Collector, Progress, newest_event
+from skewguard.contract import write_atomically
 from skewguard.definitions import ServiceDef
 from skewguard.errors import ConfigurationError, StoreUnavailableError
 from skewguard.findings import CheckResult, Run
@@ -27,7 +30,7 @@ from skewguard.online.connection import connect, settings_from_repo
 from skewguard.training_set import library_versions
 
 if TYPE_CHECKING:
-    from skewguard.guard import SkewGuard
+    from skewguard.workspace import Workspace
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,12 +45,23 @@ class RunContext:
     progress: Progress | None = None
 
 
+class CheckedRun(Run):
+    """A run as ``check`` gives it: a Run that can write its own report."""
+
+    def to_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write the HTML report of this run alone (no history) to ``path``, whole or not at all; returns the path."""
+        from skewguard.report.html import render_html
+
+        write_atomically(Path(path), render_html(self))
+        return Path(path)
+
+
 @contextlib.contextmanager
-def stores(guard: SkewGuard) -> Iterator[tuple[duckdb.DuckDBPyConnection, Any]]:
+def stores(workspace: Workspace) -> Iterator[tuple[duckdb.DuckDBPyConnection, Any]]:
     """An offline connection and a Redis client, both closed at the end."""
     con = connect_offline()
     try:
-        client = connect(settings_from_repo(guard.path))
+        client = connect(settings_from_repo(workspace.path))
         try:
             yield con, client
         finally:
@@ -62,51 +76,64 @@ def key_ttl(repo: Path) -> int | None:
 
 
 def collect(
-    guard: SkewGuard, service: ServiceDef, as_of: datetime, con: duckdb.DuckDBPyConnection, client: Any,
+    workspace: Workspace, service: ServiceDef, as_of: datetime, con: duckdb.DuckDBPyConnection, client: Any,
     progress: Progress | None = None,
 ) -> Collected:  # fmt: skip
     """Both sides of every view of the service."""
-    sample = guard.policy_for(service.name).sample
-    collector = Collector(con, client, guard.feast.project, as_of, sample, progress)
-    return collector.collect(service, guard.feast.watermarks())
+    sample = workspace.policy_for(service.name).sample
+    collector = Collector(con, client, workspace.feast.project, as_of, sample, progress)
+    return collector.collect(service, workspace.feast.watermarks())
 
 
-def run_checks(guard: SkewGuard, service: ServiceDef, context: RunContext) -> Run:
+def check_service(
+    workspace: Workspace, name: str, as_of: datetime, *, save: bool = True, progress: Progress | None = None
+) -> CheckedRun:
+    """One run of one feature service; see SkewGuard.check."""
+    workspace.feast.refresh()
+    workspace.check_policy()
+    service = workspace.feast.service(name)
+    started = workspace.clock()
+    run_id = f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+    run = run_checks(workspace, service, RunContext(run_id, as_of, started, progress))
+    return store_run(workspace, run) if save else run
+
+
+def run_checks(workspace: Workspace, service: ServiceDef, context: RunContext) -> CheckedRun:
     """Every check, judged. Nothing is stored."""
-    from skewguard.checks.expectations import check_online
+    from skewguard.suite_checks import check_online
 
-    policy = guard.policy_for(service.name)
+    policy = workspace.policy_for(service.name)
     checks: list[CheckResult] = []
 
     def attempt(name: str, check: Callable[[], CheckResult]) -> None:
         checks.append(guarded(name, check))
 
-    attempt("definition", lambda: check_definition(service, guard.state.contract(service.name)))
+    attempt("definition", lambda: check_definition(service, workspace.state.contract(service.name)))
     with connect_offline() as con:
-        attempt("freshness", lambda: _freshness(guard, service, context.as_of, con))
+        attempt("freshness", lambda: _freshness(workspace, service, context.as_of, con))
 
         def parity() -> CheckResult:
-            with contextlib.closing(connect(settings_from_repo(guard.path))) as client:
-                collected = collect(guard, service, context.as_of, con, client, context.progress)
+            with contextlib.closing(connect(settings_from_repo(workspace.path))) as client:
+                collected = collect(workspace, service, context.as_of, con, client, context.progress)
             return check_parity(collected.sides, policy, collected.skipped)
 
         attempt("parity", parity)
-        attempt("expectations", lambda: check_online(guard, service, context.as_of, con, policy))
+        attempt("expectations", lambda: check_online(workspace, service, context.as_of, con))
     decision = decide(checks, policy)
-    return Run(
+    return CheckedRun(
         run_id=context.run_id,
         service=service.name,
         as_of=context.as_of,
         started_at=context.started_at,
-        finished_at=guard.clock(),
+        finished_at=workspace.clock(),
         verdict=decision.verdict,
         reasons=decision.reasons,
         checks=tuple(checks),
         findings=decision.findings,
         provenance={
-            "repository": str(guard.path),
-            "project": guard.feast.project,
-            "policy": guard.policy.origin,
+            "repository": str(workspace.path),
+            "project": workspace.feast.project,
+            "policy": workspace.policy.origin,
             "fingerprints": service.fingerprints(),
             "versions": library_versions(),
             "on_demand_features_not_compared": [f.name for od in service.on_demand for f in od.features],
@@ -129,22 +156,24 @@ def guarded(name: str, check: Callable[[], CheckResult]) -> CheckResult:
         return CheckResult(name, "crashed", reason=reason, seconds=time.perf_counter() - started)
 
 
-def _freshness(guard: SkewGuard, service: ServiceDef, as_of: datetime, con: duckdb.DuckDBPyConnection) -> CheckResult:
-    watermarks = guard.feast.watermarks()
+def _freshness(
+    workspace: Workspace, service: ServiceDef, as_of: datetime, con: duckdb.DuckDBPyConnection
+) -> CheckResult:
+    watermarks = workspace.feast.watermarks()
     views = [ViewFreshness(v.name, watermarks.get(v.name), newest_event(con, v, as_of)) for v in service.views]
-    return check_freshness(views, as_of, guard.policy_for(service.name))
+    return check_freshness(views, as_of, workspace.policy_for(service.name))
 
 
-def store_run(guard: SkewGuard, run: Run) -> Run:
+def store_run(workspace: Workspace, run: CheckedRun) -> CheckedRun:
     """Put a run into history, write its report, publish its verdict; returns it with first-seen moments."""
     from skewguard.report.html import write_report
 
-    history = History(guard.state.history)
+    history = History(workspace.state.history)
     seen = history.first_seen(run.service, [f.key for f in run.findings])
     findings = tuple(replace(f, first_seen=seen.get(f.key) or run.as_of) for f in run.findings)
     run = replace(run, findings=findings)
     nights = history.trend(run.service)
     history.append(run)
-    write_report(run, guard.state.run_directory(run.run_id), history=nights)
-    guard.state.write_gate(run)
+    write_report(run, workspace.state.run_directory(run.run_id), history=nights)
+    workspace.state.write_gate(run)
     return run

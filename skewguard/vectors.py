@@ -16,6 +16,7 @@ from skewguard.checks.comparison import EVENT_TS, ROW_STATE
 from skewguard.definitions import Projection, ServiceDef
 from skewguard.errors import BadInputError
 from skewguard.on_demand import add_on_demand
+from skewguard.ttl import oldest_inside
 
 if TYPE_CHECKING:
     from skewguard.feast_repo import FeastRepo
@@ -112,8 +113,8 @@ def _add_view(
 
 
 def _expired(stamps: pa.Array, ttl: timedelta | None, as_of: datetime) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    if ttl is None:
+    oldest = oldest_inside(as_of, ttl)
+    if oldest is None:
         return np.zeros(len(stamps), dtype=bool)
-    oldest = pa.scalar(as_of - ttl, stamps.type)
-    older = pc.less(stamps, oldest).fill_null(False)
+    older = pc.less(stamps, pa.scalar(oldest, stamps.type)).fill_null(False)
     return np.asarray(older.to_numpy(zero_copy_only=False), dtype=bool)

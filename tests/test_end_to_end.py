@@ -14,6 +14,7 @@ from skewguard import GateBlocked, SkewGuard, Verdict
 from skewguard.drill import FAULTS, inject
 from skewguard.errors import BadInputError, StoreUnavailableError, UnknownNameError
 from skewguard.findings import Cause, Run
+from skewguard.run_json import load_run
 from tests.repos import AS_OF, entity_rows, write_repo
 
 
@@ -177,7 +178,10 @@ def test_state_is_published_for_serving(live: SkewGuard) -> None:
     state = json.loads(live.state.gate_path("till_v1").read_text())
     assert (state["verdict"], state["run_id"]) == ("pass", run.run_id)
     assert (live.state.run_directory(run.run_id) / "report.html").is_file()
-    assert (live.state.run_directory(run.run_id) / "run.json").is_file()
+    stored = live.state.run_directory(run.run_id) / "run.json"
+    assert load_run(stored.read_text()).findings == run.findings
+    page = run.to_html(live.path / "report.html")
+    assert "till_v1" in page.read_text()
 
 
 def test_findings_remember_when_they_were_first_seen(live: SkewGuard) -> None:

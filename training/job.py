@@ -67,11 +67,9 @@ def build_training_set(job: Job) -> TrainingSet:
     """The one place that needs the guard: a training set, validated, gated and under contract."""
     from skewguard import SkewGuard
 
-    def clock() -> datetime:
-        return job.as_of or datetime.now(UTC)
-
-    guard = SkewGuard(job.repo, clock=clock)
-    return guard.training_set(job.entity_rows, job.service, seeds={"model": job.seed}, allow=job.allow)
+    guard = SkewGuard(job.repo)
+    seeds = {"model": job.seed}
+    return guard.training_set(job.entity_rows, job.service, seeds=seeds, allow=job.allow, as_of=job.as_of)
 
 
 def train_and_save(

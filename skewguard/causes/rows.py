@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from skewguard.ttl import inside_sql
+
 CELL_LEVEL = "(cells)"
 """Both sides hold the same row: the cell rules decide."""
 
@@ -24,10 +26,7 @@ def _stamp(moment: datetime) -> str:
 
 def live_sql(column: str, ttl: timedelta | None, at: datetime) -> str:
     """Is the row at ``column`` inside the TTL at ``at``?"""
-    if ttl is None:
-        return f"({column} IS NOT NULL)"
-    micros = ttl // timedelta(microseconds=1)
-    return f"coalesce({column} + to_microseconds({micros}) >= {_stamp(at)}, false)"
+    return f"({column} IS NOT NULL AND {inside_sql(column, _stamp(at), ttl)})"
 
 
 def row_cause_sql(ttl: timedelta | None, as_of: datetime, watermark: datetime) -> str:

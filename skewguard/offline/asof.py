@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import duckdb
 import pyarrow as pa
@@ -28,6 +28,7 @@ from skewguard.offline.sources import (
     source_columns,
     source_sql,
 )
+from skewguard.ttl import inside_sql
 
 ROW, AT = "__row", "__at"
 _ENTITY = "__entity_rows"
@@ -94,14 +95,6 @@ def _relation(view: ViewDef, names: Sequence[str]) -> list[str]:
     return [*(key.name for key in view.join_keys), *names]
 
 
-def ttl_sql(event: str, at: str, ttl: timedelta | None) -> str:
-    """Is a row at ``event`` inside the TTL at ``at``? Age equal to the TTL is inside."""
-    microseconds = None if ttl is None else ttl // timedelta(microseconds=1)
-    if microseconds is None or microseconds >= 2**63:  # timedelta reaches further than DuckDB's time does
-        return "true"
-    return f"epoch_us({at}) - epoch_us({event}) <= {microseconds}"
-
-
 def training_sql(entity_columns: Sequence[str], projections: Sequence[Projection], options: JoinOptions) -> str:
     """The statement: one row of features per row of the relation ``__entity_rows`` (numbered by ``__row``), in order.
 
@@ -125,7 +118,7 @@ def training_sql(entity_columns: Sequence[str], projections: Sequence[Projection
             on = f"{keys} AND " if keys else ""
             joins.append(f"ASOF LEFT JOIN {prefix} ON {on}e.{AT} >= {prefix}.{EVENT_TS}")
         # DuckDB's ASOF operator pairs a null time with the newest row
-        live = f"e.{AT} IS NOT NULL AND {ttl_sql(f'{prefix}.{EVENT_TS}', f'e.{AT}', projection.view.ttl)}"
+        live = f"e.{AT} IS NOT NULL AND {inside_sql(f'{prefix}.{EVENT_TS}', f'e.{AT}', projection.view.ttl)}"
         outputs += [
             f"CASE WHEN {live} THEN {prefix}.{quote(name)} END "
             f"AS {quote(projection.output_name(name, options.full_feature_names))}"

@@ -1,0 +1,121 @@
+"""Runs a service's Great Expectations suite: on a training set, and on sampled online vectors."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from skewguard.checks.expectations import CHECK, check_suite, no_suite
+from skewguard.contract import iso
+from skewguard.definitions import ServiceDef
+from skewguard.digest import row_hashes
+from skewguard.expectations.suites import Suite, load_suite, suite_path
+from skewguard.findings import CheckResult
+from skewguard.offline.asof import latest_rows
+from skewguard.vectors import NOT_FOUND, online_vectors
+
+if TYPE_CHECKING:
+    from skewguard.workspace import Workspace
+
+
+def check_training(workspace: Workspace, service: ServiceDef, table: pa.Table) -> CheckResult:
+    """The suite on a training set. Raises SuiteError for a suite that cannot be used."""
+    started = time.perf_counter()
+    suite = _suite(workspace, service)
+    if suite is None:
+        return no_suite(suite_path(workspace.path, service.name))
+    outcome = _engine().validate(table, suite)
+    return check_suite(outcome, (), started, {"rows": table.num_rows})
+
+
+def check_online(
+    workspace: Workspace, service: ServiceDef, as_of: datetime, con: duckdb.DuckDBPyConnection
+) -> CheckResult:
+    """The suite on sampled online vectors, as they would be served at ``as_of``.
+
+    Entities are chosen by hash among those that offline knows; only vectors count in which every view has a row (one
+    that is rightly absent is no fault of the data). Left out, and listed as not checked: on-demand features (request
+    data are the caller's), expectations on other columns (labels), and those on the table as a whole.
+    Raises SuiteError, StoreUnavailableError.
+    """
+    started = time.perf_counter()
+    suite = _suite(workspace, service)
+    if suite is None:
+        return no_suite(suite_path(workspace.path, service.name))
+    stored = ServiceDef(service.name, service.projections)
+    vectors, details = _sampled_vectors(
+        workspace, stored, as_of, con, workspace.policy_for(service.name).expectation_rows
+    )
+    fitting, left_out = suite.restrict(vectors.column_names)
+    skipped = [rule.label for rule in left_out]
+    skipped += [rule.label for rule in fitting.rules if not rule.columns]
+    fitting = replace(fitting, rules=tuple(rule for rule in fitting.rules if rule.columns))
+    if vectors.num_rows == 0:
+        reason = "no sampled entity has a row in every view online"
+        return CheckResult(CHECK, "inconclusive", reason=reason, seconds=time.perf_counter() - started, details=details)
+    return check_suite(_engine().validate(vectors, fitting), skipped, started, details)
+
+
+def suite_digest(workspace: Workspace, service: ServiceDef) -> str | None:
+    """The digest of the service's suite, None where it has none. Raises SuiteError."""
+    suite = _suite(workspace, service) if service.name else None
+    return None if suite is None else suite.digest
+
+
+def _engine() -> Any:
+    from skewguard.expectations import engine  # imports GX, which takes seconds
+
+    return engine
+
+
+def _suite(workspace: Workspace, service: ServiceDef) -> Suite | None:
+    path = suite_path(workspace.path, service.name)
+    return load_suite(path) if path.is_file() else None
+
+
+def _sampled_vectors(
+    workspace: Workspace, service: ServiceDef, as_of: datetime, con: duckdb.DuckDBPyConnection, rows: int
+) -> tuple[pa.Table, dict[str, Any]]:
+    entities, combined = _entities(service, as_of, con, rows)
+    vectors = online_vectors(workspace.feast, service, entities, as_of)
+    names = [f.name for f in service.outputs()]
+    found = np.ones(vectors.num_rows, dtype=bool)
+    for name in names:
+        status = vectors.column(f"__status__{name}").combine_chunks()
+        found &= np.asarray(pc.not_equal(status, NOT_FOUND).to_numpy(zero_copy_only=False), dtype=bool)
+    details = {
+        "as_of": iso(as_of),
+        "sampled_entities": entities.num_rows,
+        "vectors_with_every_view": int(found.sum()),
+        "keys_combined_by_position": combined,
+    }
+    return vectors.select(names).filter(pa.array(found)), details
+
+
+def _entities(service: ServiceDef, as_of: datetime, con: duckdb.DuckDBPyConnection, rows: int) -> tuple[pa.Table, bool]:
+    """At most ``rows`` entity rows, by entity hash; True where no view holds all keys and they were combined."""
+    wanted = [key.name for key in service.join_keys]
+    sampled: dict[str, pa.Array] = {}
+    for projection in sorted(service.projections, key=lambda p: -len(p.keys)):
+        names = [key.name for key, _ in projection.keys]
+        if not names or all(column in sampled for _, column in projection.keys):
+            continue
+        keys = latest_rows(con, projection.view, as_of, features=[]).select(names)
+        for name in names:
+            keys = keys.filter(keys.column(name).is_valid())
+        keys = keys.take(np.argsort(row_hashes(keys, names), kind="stable")[:rows])
+        for key, column in projection.keys:
+            sampled.setdefault(column, keys.column(key.name).combine_chunks())
+        if set(wanted) <= set(sampled) and len(names) == len(wanted):
+            return pa.table({column: sampled[column] for column in wanted}), False
+    if not wanted:
+        return pa.table({"__entityless": pa.array([True])}), False
+    count = 0 if any(not len(column) for column in sampled.values()) else max(len(c) for c in sampled.values())
+    return pa.table({c: sampled[c].take(np.arange(count) % max(len(sampled[c]), 1)) for c in wanted}), True
