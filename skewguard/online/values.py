@@ -146,13 +146,13 @@ def _messages(raw: bytes) -> list[bytes]:
 
 
 def _pair(raw: bytes) -> tuple[bytes, bytes]:
-    """The two parts of a map entry; a missing one is empty."""
-    parts = {1: b"", 2: b""}
+    """The two parts of a map entry; a missing one is empty. No writer gives one twice, so that is damage."""
+    parts: dict[int, bytes] = {}
     for number, wire_type, payload in wire.read_fields(raw):
-        if number not in parts or wire_type != LEN or not isinstance(payload, bytes):
+        if number not in (1, 2) or number in parts or wire_type != LEN or not isinstance(payload, bytes):
             raise CorruptValueError(raw, f"field {number} in a map entry")
         parts[number] = payload
-    return parts[1], parts[2]
+    return parts.get(1, b""), parts.get(2, b"")
 
 
 def _decode_map(raw: bytes, depth: int) -> dict[str, Any]:

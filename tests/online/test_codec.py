@@ -272,6 +272,14 @@ def test_damaged_bytes_are_refused_or_are_what_protobuf_reads(value: dict[str, A
     check_against_protobuf(raw[:cut] + bytes([data.draw(st.integers(0, 255))]) + raw[cut + 1 :])
 
 
+@pytest.mark.parametrize("name", ["0", "0000"])
+def test_a_map_entry_with_its_value_twice_is_refused(name: str) -> None:
+    raw = encode_value("MAP", {name: None})
+    at = raw.index(b"\x0a", 4)
+    with pytest.raises(CorruptValueError, match="map entry"):
+        decode_value(raw[:at] + b"\x12" + raw[at + 1 :])
+
+
 def check_against_protobuf(raw: bytes) -> None:
     try:
         ours = decode_value(raw)
