@@ -248,11 +248,14 @@ def repair(
     repo: Repo = HERE,
     as_of: AsOf = None,
     yes: Annotated[bool, typer.Option("--yes", help="Apply the plan without asking.")] = False,
+    remove_orphans: Annotated[
+        bool, typer.Option("--remove-orphans", help="Also remove rows of entities that offline does not know.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show what would be put right online; apply it with --yes (or when asked at a terminal)."""
     guard = _guard(repo, as_of)
-    plan = guard.plan_repair(service, as_of=as_of)
+    plan = guard.plan_repair(service, as_of=as_of, remove_orphans=remove_orphans)
     if not json:
         _print("\n".join(plan.lines()))
     if plan.is_empty:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ from skewguard.offline.sources import source_sql
 Progress = Callable[[str, int], None]
 """Called with a step's name and how many rows it has done since the last call."""
 
-FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
+BEGINNING, FAR_FUTURE = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,33 @@ class SourceEvidence:
     view: ViewDef
     features: tuple[FieldDef, ...]
     watermark: datetime
+    windows: tuple[tuple[datetime, datetime], ...] = ()
+    """The materialized windows (start, end), both ends in; none known means one that ended at the watermark."""
 
     def known(self, keys: pa.Table) -> pa.Table:
-        """Latest row at or before the watermark that was created by then (a null created timestamp counts as then)."""
-        wm = f"TIMESTAMPTZ '{self.watermark.isoformat()}'"
-        return self._latest(keys, f"s.{EVENT_TS} <= {wm} AND coalesce(s.{CREATED_TS} <= {wm}, true)")
+        """Latest row that lies in a materialized window and was created by its end (a null created counts as then)."""
+        windows = self.windows or ((BEGINNING, self.watermark),)
+        spans = ", ".join(f"(TIMESTAMPTZ '{a.isoformat()}', TIMESTAMPTZ '{b.isoformat()}')" for a, b in windows)
+        seen = (
+            f"EXISTS (SELECT 1 FROM (VALUES {spans}) w(a, b) WHERE s.{EVENT_TS} BETWEEN w.a AND w.b "
+            f"AND coalesce(s.{CREATED_TS} <= w.b, true))"
+        )
+        names = ", ".join(f"s.{quote(k.name)}" for k in self.view.join_keys)
+        columns, group = (f"{names}, ", f" GROUP BY {names}") if names else ("", " HAVING count(*) > 0")
+        before = f"s.{EVENT_TS} <= TIMESTAMPTZ '{self.watermark.isoformat()}'"
+        sql = f"SELECT {columns}max(s.{EVENT_TS}) AS {EVENT_TS} FROM {{source}} WHERE {before} AND {seen}{group}"
+        return self._query(keys, sql, [])
 
-    def newest(self, keys: pa.Table) -> pa.Table:
-        """Latest row of all time."""
-        return self._latest(keys, "true")
+    def exists(self, rows: pa.Table) -> pa.Table:
+        """The rows whose entity has an offline row at that event timestamp."""
+        on = [f"s.{quote(k.name)} = r.{quote(k.name)}" for k in self.view.join_keys] + [f"s.{EVENT_TS} = r.{EVENT_TS}"]
+        self.con.register("__observed", rows)
+        try:
+            return self.con.execute(
+                f"SELECT r.* FROM __observed r SEMI JOIN ({source_sql(self.view, [])}) s ON {' AND '.join(on)}"
+            ).to_arrow_table()
+        finally:
+            self.con.unregister("__observed")
 
     def superseded(self, keys: pa.Table) -> pa.Table:
         """Rows that are not the latest created ones of their entity and event timestamp."""
@@ -46,16 +64,10 @@ class SourceEvidence:
         return self._query(
             keys,
             f"SELECT s.* FROM {{source}} QUALIFY count(*) OVER (PARTITION BY {partition}) > 1 "
-            f"AND s.{CREATED_TS} < max(s.{CREATED_TS}) OVER (PARTITION BY {partition})",
+            f"AND coalesce(s.{CREATED_TS} < max(s.{CREATED_TS}) OVER (PARTITION BY {partition}), "
+            f"max(s.{CREATED_TS}) OVER (PARTITION BY {partition}) IS NOT NULL)",
             [f.name for f in self.features],
         )
-
-    def _latest(self, keys: pa.Table, where: str) -> pa.Table:
-        names = ", ".join(f"s.{quote(k.name)}" for k in self.view.join_keys)
-        columns = f"{names}, " if names else ""
-        group = f" GROUP BY {names}" if names else " HAVING count(*) > 0"
-        sql = f"SELECT {columns}max(s.{EVENT_TS}) AS {EVENT_TS} FROM {{source}} WHERE {where}{group}"
-        return self._query(keys, sql, [])
 
     def _query(self, keys: pa.Table, sql: str, features: list[str]) -> pa.Table:
         names = [k.name for k in self.view.join_keys]
@@ -102,6 +114,7 @@ class Collector:
     as_of: datetime
     sample: float = 1.0
     progress: Progress | None = None
+    windows: Mapping[str, tuple[tuple[datetime, datetime], ...]] = field(default_factory=dict)
 
     def collect(self, service: ServiceDef, watermarks: dict[str, datetime | None]) -> Collected:
         """Every view of the service. Raises StoreUnavailableError where Redis is down."""
@@ -144,7 +157,7 @@ class Collector:
             expected=expected,
             online=online,
             orphans=orphans,
-            evidence=SourceEvidence(self.con, view, features, watermark),
+            evidence=SourceEvidence(self.con, view, features, watermark, self.windows.get(view.name, ())),
         )
 
     def _sampled(self, table: pa.Table, keys: list[str]) -> pa.Table:

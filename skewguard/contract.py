@@ -24,7 +24,8 @@ CONTRACT_VERSION = 1
 class FeatureContract:
     """The promise a model was trained under. All fields are plain JSON data.
 
-    ``features``, ``join_keys``, ``request_fields``: (name, dtype) pairs in order. ``definitions``: view -> parts under
+    ``features``, ``join_keys``, ``request_fields``: (name, dtype) pairs in order. ``projections``: alias or view ->
+    the view, its features and its join key map. ``definitions``: view -> parts under
     its fingerprint. ``time_range``: first and last as-of time (ISO 8601, UTC) or None for no rows.
     ``created_cutoff``: True where only rows created by the as-of time counted. ``profile``: column -> profile.
     """
@@ -33,6 +34,7 @@ class FeatureContract:
     features: tuple[tuple[str, str], ...]
     join_keys: tuple[tuple[str, str], ...]
     request_fields: tuple[tuple[str, str], ...]
+    projections: Mapping[str, Any]
     fingerprints: Mapping[str, str]
     definitions: Mapping[str, Mapping[str, Any]]
     entity_frame_digest: str

@@ -64,8 +64,9 @@ class ViewDef:
         raise UnknownNameError(f"feature of view {self.name!r}", name, [f.name for f in self.features])
 
     def fingerprint_parts(self) -> dict[str, Any]:
-        """What the fingerprint covers, by part: entities, features, ttl, source, field mapping.
+        """What the fingerprint covers, by part: entities, join keys, ttl, source, field mapping.
 
+        Features are not in it: a service promises those that it reads, and another one added to the view is no change.
         A local path counts by its last part, so that the same repository in another folder has the same fingerprint.
         """
         source = self.source
@@ -73,7 +74,6 @@ class ViewDef:
         return {
             "entities": list(self.entities),
             "join_keys": {k.name: k.dtype for k in self.join_keys},
-            "features": {f.name: f.dtype for f in self.features},
             "ttl_seconds": None if self.ttl is None else self.ttl.total_seconds(),
             "source": {
                 "kind": source.kind,
@@ -191,6 +191,17 @@ class ServiceDef:
     def views(self) -> tuple[ViewDef, ...]:
         """Every view that is read, each once."""
         return tuple({p.view.name: p.view for p in (*self.projections, *self.hidden)}.values())
+
+    def read_parts(self) -> dict[str, Any]:
+        """How the service reads its views: per projection the view, the features with dtypes, and the join key map."""
+        return {
+            p.name: {
+                "view": p.view.name,
+                "features": {f.name: f.dtype for f in p.features},
+                "join_key_map": dict(p.join_key_map),
+            }
+            for p in self.projections
+        }
 
     def outputs(self, full_feature_names: bool = False) -> tuple[FieldDef, ...]:
         """The features of a vector in their stable order: views in order, then on-demand views."""

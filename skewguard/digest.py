@@ -20,6 +20,7 @@ from skewguard.definitions import digest
 U64 = npt.NDArray[np.uint64]
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _NULL = np.uint64(0x6E756C6C6E756C6C)
+_NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_timestamp)
 _LANES = (0x736B657767756172, 0x64206C616E652032)
 
 
@@ -52,7 +53,9 @@ def _number_cells(array: pa.Array) -> U64:
         floats: U64 = values.view(np.uint64)
         return floats
     if pa.types.is_timestamp(kind):
-        array = array.cast(pa.timestamp("us", tz=kind.tz)).cast(pa.int64())
+        array = array.cast(pa.timestamp("us", tz=kind.tz), safe=False).cast(pa.int64())
+    if pa.types.is_uint64(kind):
+        return np.asarray(array.fill_null(0).to_numpy(zero_copy_only=False), dtype=np.uint64)
     whole: U64 = array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64)
     return whole
 
@@ -70,13 +73,17 @@ def _list_cells(array: pa.Array) -> U64:
 
 def cell_hashes(array: pa.Array) -> U64:
     """A 64-bit hash of each value; null has one of its own, NaN is one value, int32 and int64 agree."""
+    if pa.types.is_dictionary(array.type):
+        array = array.cast(array.type.value_type)
     kind = array.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         cells = _list_cells(array)
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
         cells = _text_cells(array)
-    else:
+    elif any(test(kind) for test in _NUMERIC):
         cells = _number_cells(array)
+    else:  # decimals, dates, structs, ...: by their text
+        cells = _text_cells(pa.array([None if v is None else repr(v) for v in array.to_pylist()], pa.string()))
     cells = _mix(cells)
     if array.null_count:
         cells = np.where(array.is_null().to_numpy(zero_copy_only=False), _NULL, cells)

@@ -94,7 +94,7 @@ def inject_all(
     definition = workspace.feast.service(service)
     moment = utc(as_of, workspace.clock)
     with running.stores(workspace) as (con, client):
-        sides = running.collect(workspace, definition, moment, con, client).sides
+        sides = running.collect(workspace, definition, moment, con, client, sample=1.0).sides
         return [
             _inject(
                 fault,

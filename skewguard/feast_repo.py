@@ -138,6 +138,13 @@ class FeastRepo:
         """Per view: the end of its last materialization (UTC), None where it never ran."""
         return {view.name: _utc(view.most_recent_end_time) for view in self._feast_views()}
 
+    def windows(self) -> dict[str, tuple[tuple[datetime, datetime], ...]]:
+        """Per view: the materialized windows (start, end; UTC, both ends in)."""
+        return {
+            view.name: tuple((_utc_of(start), _utc_of(end)) for start, end in view.materialization_intervals)
+            for view in self._feast_views()
+        }
+
     def record_materialization(self, view: str, start: datetime, end: datetime) -> None:
         """Put a materialized window into the registry, so that Feast and the guard see the same watermark."""
         registry = self.store.registry
@@ -217,8 +224,10 @@ class FeastRepo:
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    if moment is None:
-        return None
+    return None if moment is None else _utc_of(moment)
+
+
+def _utc_of(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

@@ -150,17 +150,28 @@ class SkewGuard(Workspace):
 
         return running.check_service(self, service, utc(as_of, self.clock), save=save, progress=progress)
 
-    def plan_repair(self, service: str, *, as_of: datetime | str | None = None) -> RepairPlan:
-        """What a repair of one feature service would do now. Changes nothing."""
+    def plan_repair(
+        self, service: str, *, as_of: datetime | str | None = None, remove_orphans: bool = False
+    ) -> RepairPlan:
+        """What a repair of one feature service would do now, over all entities. Changes nothing.
+
+        Rows of entities that offline does not know stay, unless ``remove_orphans``.
+        """
         from skewguard import running
         from skewguard.offline.asof import latest_rows
         from skewguard.repair import plan_repair
 
         definition = self.feast.service(service)
         with running.stores(self) as (con, client):
-            collected = running.collect(self, definition, utc(as_of, self.clock), con, client)
+            collected = running.collect(self, definition, utc(as_of, self.clock), con, client, sample=1.0)
             policy = self.policy.for_service(service)
-            return plan_repair(service, collected.sides, policy, lambda view, at: latest_rows(con, view, at))
+            return plan_repair(
+                service,
+                collected.sides,
+                policy,
+                lambda view, at: latest_rows(con, view, at),
+                remove_orphans=remove_orphans,
+            )
 
     def repair(self, plan: RepairPlan) -> list[ViewOutcome]:
         """Apply a plan. Never overwrites a newer online value. Raises StoreUnavailableError; running again goes on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -21,6 +21,9 @@ from skewguard.ttl import oldest_inside
 if TYPE_CHECKING:
     from skewguard.collect import Progress
     from skewguard.feast_repo import FeastRepo
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def materialize(
                 progress=report,
             )
             if not dry_run:
-                repo.record_materialization(view.name, start or _start(rows, end), end)
+                repo.record_materialization(view.name, start or min(_EPOCH, end), end)
             results.append(Materialized(view.name, live.num_rows, rows.num_rows - live.num_rows, stats, end))
     finally:
         client.close()
@@ -88,8 +91,3 @@ def _inside_ttl(rows: pa.Table, ttl: timedelta | None, at: datetime) -> pa.Table
     if oldest is None:
         return rows
     return rows.filter(pc.greater_equal(rows.column(EVENT_TS), pa.scalar(oldest, rows.schema.field(EVENT_TS).type)))
-
-
-def _start(rows: pa.Table, end: datetime) -> datetime:
-    first = pc.min(rows.column(EVENT_TS)).as_py()
-    return end if first is None else min(first, end)

@@ -81,42 +81,59 @@ RowsDue = Callable[[ViewDef, datetime], pa.Table]
 """Gives a view's latest row per entity at or before a moment, with every feature of the view."""
 
 
-def plan_repair(service: str, sides: Sequence[ViewSides], policy: ServicePolicy, rows_due: RowsDue) -> RepairPlan:
-    """The plan for what a fresh comparison of ``sides`` finds wrong. A row is written whole, with every feature."""
-    return RepairPlan(service, tuple(_plan_view(side, policy, rows_due) for side in sides))
+def plan_repair(
+    service: str, sides: Sequence[ViewSides], policy: ServicePolicy, rows_due: RowsDue, *, remove_orphans: bool = False
+) -> RepairPlan:
+    """The plan for what a fresh comparison of ``sides`` finds wrong. A row is written whole, with every feature.
+
+    Orphans are left alone unless ``remove_orphans``: offline cannot tell a deleted entity from one that was pushed.
+    """
+    return RepairPlan(service, tuple(_plan_view(side, policy, rows_due, remove_orphans) for side in sides))
 
 
-def _plan_view(sides: ViewSides, policy: ServicePolicy, rows_due: RowsDue) -> ViewRepair:
+def _plan_view(sides: ViewSides, policy: ServicePolicy, rows_due: RowsDue, remove_orphans: bool) -> ViewRepair:
     comparison = Comparison(sides, lambda feature: policy.tolerance_for(sides.view.name, feature))
     try:
-        keys = "".join(f"d.{quote(k)}, " for k in comparison.keys)
-        join = " AND ".join(f"d.{quote(k)} = e.{quote(k)}" for k in comparison.keys) or "true"
         skip = ", ".join(f"'{cause}'" for cause in (*_LEFT, _REMOVED))
-        due = live_sql(f"e.{EVENT_TS}", sides.view.ttl, sides.watermark)
-        newer = "coalesce(d.o_ts > e.e_due, false)"
-        due_keys = comparison.table(
-            f"SELECT {keys}d.row_id FROM diff d JOIN (SELECT *, {EVENT_TS} AS e_due FROM e_in) e ON {join} "
-            f"WHERE d.cause IS NOT NULL AND d.cause NOT IN ({skip}) AND {due} AND NOT {newer} ORDER BY d.row_id"
+        wrong = f"d.cause IS NOT NULL AND d.cause NOT IN ({skip})"
+        at_watermark = f"{wrong} AND {live_sql('d.e_ts', sides.view.ttl, sides.watermark)} "
+        at_watermark += "AND coalesce(d.o_ts <= d.e_ts, true)"
+        at_as_of = f"{wrong} AND d.t_live AND d.o_ts = d.t_ts AND coalesce(d.t_ts > d.e_ts, true)"
+        write = pa.concat_tables(
+            [
+                _due_rows(comparison, at_watermark, rows_due, sides.watermark),
+                _due_rows(comparison, at_as_of, rows_due, sides.as_of),
+            ]
         )
+        keys = comparison.key_columns("d")
         expired = comparison.table(
             f"SELECT {keys}d.o_ts AS {EVENT_TS} FROM diff d WHERE d.cause = '{_REMOVED}' ORDER BY d.row_id"
         )
-        write = sides.expected.slice(0, 0)
-        if due_keys.num_rows:
-            comparison.con.register("due_keys", due_keys)
-            comparison.con.register("due_rows", rows_due(sides.view, sides.watermark))
-            on = " AND ".join(f"r.{quote(k)} = d.{quote(k)}" for k in comparison.keys) or "true"
-            write = comparison.table(f"SELECT r.* FROM due_rows r SEMI JOIN due_keys d ON {on} ORDER BY ALL")
         left = [(cause, count) for cause, count in comparison.row_causes() if cause in _LEFT]
     finally:
         comparison.close()
     orphans = sides.orphans.select([*comparison.keys, EVENT_TS])
+    if not remove_orphans:
+        left += [(Cause.ORPHAN_ONLINE.value, orphans.num_rows)] if orphans.num_rows else []
+        orphans = orphans.slice(0, 0)
     return ViewRepair(
         view=sides.view,
         write=write,
         remove=pa.concat_tables([expired.cast(orphans.schema), orphans]),
         left=tuple((cause, count, CATALOGUE[Cause(cause)].advice) for cause, count in left),
     )
+
+
+def _due_rows(comparison: Comparison, where: str, rows_due: RowsDue, at: datetime) -> pa.Table:
+    """The rows due at ``at``, whole, of the entities of ``diff`` that the condition names."""
+    view = comparison.sides.view
+    keys = comparison.key_columns("d")
+    due = comparison.table(f"SELECT {keys}d.row_id FROM diff d WHERE {where}")
+    rows = rows_due(view, at)
+    comparison.con.register("due_keys", due)
+    comparison.con.register("due_rows", rows)
+    on = " AND ".join(f"r.{quote(k)} = d.{quote(k)}" for k in comparison.keys) or "true"
+    return comparison.table(f"SELECT r.* FROM due_rows r SEMI JOIN due_keys d ON {on}").cast(rows.schema)
 
 
 def apply_repair(plan: RepairPlan, client: Any, project: str, key_ttl_seconds: int | None) -> list[ViewOutcome]:

@@ -77,12 +77,13 @@ def key_ttl(repo: Path) -> int | None:
 
 def collect(
     workspace: Workspace, service: ServiceDef, as_of: datetime, con: duckdb.DuckDBPyConnection, client: Any,
-    progress: Progress | None = None,
+    progress: Progress | None = None, sample: float | None = None,
 ) -> Collected:  # fmt: skip
-    """Both sides of every view of the service."""
-    sample = workspace.policy_for(service.name).sample
-    collector = Collector(con, client, workspace.feast.project, as_of, sample, progress)
-    return collector.collect(service, workspace.feast.watermarks())
+    """Both sides of every view of the service, of the policy's sample of entities unless ``sample`` says otherwise."""
+    share = workspace.policy_for(service.name).sample if sample is None else sample
+    feast = workspace.feast
+    collector = Collector(con, client, feast.project, as_of, share, progress, feast.windows())
+    return collector.collect(service, feast.watermarks())
 
 
 def check_service(

@@ -85,6 +85,7 @@ def write_contract(inputs: TrainingInputs) -> FeatureContract:
         features=tuple((f.name, f.dtype) for f in service.outputs()),
         join_keys=tuple((f.name, f.dtype) for f in service.join_keys),
         request_fields=tuple((f.name, f.dtype) for f in service.request_fields),
+        projections=service.read_parts(),
         fingerprints=service.fingerprints(),
         definitions=definition_parts(service),
         entity_frame_digest=table_digest(table.select(list(inputs.entity_columns))),

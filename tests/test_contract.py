@@ -12,6 +12,7 @@ CONTRACT = FeatureContract(
     features=(("b", "INT64"), ("a", "DOUBLE")),
     join_keys=(("k", "INT64"),),
     request_fields=(),
+    projections={"v": {"view": "v", "features": {"a": "DOUBLE", "b": "INT64"}, "join_key_map": {}}},
     fingerprints={"v": "0"},
     definitions={"v": {"ttl_seconds": 3600.0}},
     entity_frame_digest="e",

@@ -223,3 +223,72 @@ def test_an_aliased_service_with_a_renamed_key(live: SkewGuard) -> None:
     assert table.column("home__turnover").to_pylist() == [107.5, None]
     online = live.online("shop_v1", [{"home_shop": "dd"}], as_of=AS_OF)
     assert online.column("turnover").to_pylist() == [107.5]
+
+
+def test_late_rows_are_late_after_the_next_window_too(guard: SkewGuard) -> None:
+    guard.training_set(entity_rows(), "till_v1")
+    store, path = guard.feast.store, guard.path / "data" / "till.parquet"
+    first = AS_OF - timedelta(hours=6)
+    store.materialize(AS_OF - timedelta(days=90), first)
+    frame = pd.read_parquet(path)
+    late = frame[(frame.till_no == 3)].drop_duplicates("shop_id").copy()
+    late["at"], late["made"], late["sales"] = first - timedelta(hours=1), first + timedelta(hours=1), 123.0
+    frame = frame[~((frame.till_no == 3) & (frame["at"] > first))]
+    pd.concat([frame, late]).to_parquet(path)
+    store.materialize_incremental(AS_OF)
+    run = guard.check("till_v1", as_of=AS_OF)
+    found = {f.cause: f.count for f in run.findings if f.view == "till_stats" and f.feature is None}
+    assert found[Cause.LATE_ARRIVAL] == 4
+    assert Cause.OUT_OF_ORDER_WRITE not in found
+
+
+def test_a_repair_mends_all_entities_whatever_the_sample(live: SkewGuard) -> None:
+    (live.path / "skewguard.yaml").write_text("sample: 0.3\n")
+    sampled = SkewGuard(live.path, clock=lambda: AS_OF)
+    lost = inject(sampled, "till_v1", "lost_key", share=0.25, as_of=AS_OF)
+    sampled.repair(sampled.plan_repair("till_v1", as_of=AS_OF))
+    (live.path / "skewguard.yaml").unlink()
+    assert lost.rows > 10
+    assert SkewGuard(live.path, clock=lambda: AS_OF).check("till_v1", as_of=AS_OF).verdict is Verdict.PASS
+
+
+def test_orphans_are_removed_only_when_asked(live: SkewGuard) -> None:
+    path = live.path / "data" / "till.parquet"
+    frame = pd.read_parquet(path)
+    frame[frame.till_no != 0].to_parquet(path)
+    run = live.check("till_v1", as_of=AS_OF)
+    assert causes(run) == {("orphan_online", "till_stats", None)}
+    plan = live.plan_repair("till_v1", as_of=AS_OF)
+    assert plan.is_empty
+    assert "leave 4 rows (orphan_online)" in "\n".join(plan.lines())
+    live.repair(live.plan_repair("till_v1", as_of=AS_OF, remove_orphans=True))
+    assert live.check("till_v1", as_of=AS_OF).verdict is Verdict.PASS
+
+
+def test_a_renamed_join_key_is_a_changed_definition_and_an_unread_feature_is_none(live: SkewGuard) -> None:
+    frame = pd.DataFrame({"home_shop": ["dd"], "event_timestamp": [AS_OF]})
+    live.training_set(frame, "shop_v1")
+    definitions = live.path / "definitions.py"
+    text = definitions.read_text(encoding="utf-8")
+    wider = text.replace('Field(name="turnover", dtype=Float64),', 'Field(name="turnover", dtype=Float64),\n    ' * 1)
+    definitions.write_text(wider.replace('{"shop_id": "home_shop"}', '{"shop_id": "work_shop"}'), encoding="utf-8")
+    live.feast.apply()
+    run = live.check("shop_v1", as_of=AS_OF)
+    (changed,) = [f for f in run.findings if f.cause is Cause.DEFINITION_CHANGED]
+    assert changed.evidence == {"home.join_key_map.shop_id": {"contract": "home_shop", "now": "work_shop"}}
+
+
+def test_pushed_rows_with_a_wrong_unit_are_repaired_at_their_own_moment(live: SkewGuard) -> None:
+    path = live.path / "data" / "till.parquet"
+    frame = pd.read_parquet(path)
+    pushed = frame[frame.till_no < 6].drop_duplicates(["shop_id", "till_no"]).copy()
+    later = AS_OF + timedelta(minutes=30)
+    pushed["at"], pushed["made"] = later, later
+    pd.concat([frame, pushed]).to_parquet(path)
+    wrong = pushed.assign(sales=pushed["sales"] * 100)
+    live.feast.store.write_to_online_store("till_stats", wrong, allow_registry_cache=False)
+    now = AS_OF + timedelta(hours=1)
+    found = {(f.cause, f.feature): f.count for f in live.check("till_v1", as_of=now).findings}
+    assert found[(Cause.UNIT_SCALE, "sales")] == 24
+    live.repair(live.plan_repair("till_v1", as_of=now))
+    assert live.check("till_v1", as_of=now).verdict is Verdict.PASS

@@ -54,7 +54,7 @@ CATALOGUE: dict[Cause, CauseInfo] = {
     ),
     Cause.ORPHAN_ONLINE: CauseInfo(
         "exist online but not offline (never did, or deleted)",
-        "Run `skewguard repair` to remove them, if the deletion was meant.",
+        "If they were deleted on purpose, `skewguard repair --remove-orphans`; if they were pushed, backfill offline.",
         repairable=True,
     ),
     Cause.UNIT_SCALE: CauseInfo(

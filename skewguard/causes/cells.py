@@ -19,6 +19,8 @@ import pyarrow as pa
 from skewguard import dtypes
 from skewguard.findings import Cause
 
+_PLAUSIBLE = (1e-18, 1e18)
+"""A factor between units lies in here; beyond, it is bits read as another type."""
 SHARE = 0.9
 MIN_CELLS = 3
 Mask = npt.NDArray[np.bool_]
@@ -128,7 +130,11 @@ def _scale_fit(offline: Floats, online: Floats) -> tuple[Mask, dict[str, Any]]:
     nonzero = offline != 0
     if not nonzero.any():
         return nonzero, {}
-    factor = _snap(float(np.median(online[nonzero] / offline[nonzero])))
+    with np.errstate(over="ignore", invalid="ignore"):
+        factor = float(np.median(online[nonzero] / offline[nonzero]))
+    if not _PLAUSIBLE[0] <= abs(factor) <= _PLAUSIBLE[1]:
+        return np.zeros(len(offline), dtype=bool), {}
+    factor = _snap(factor)
     # float32 columns carry 6e-8 of relative error on each side
     fits = nonzero & (np.abs(online - factor * offline) <= 1e-6 * np.abs(factor * offline))
     if factor in (0.0, 1.0) or not fits.any():
@@ -139,8 +145,12 @@ def _scale_fit(offline: Floats, online: Floats) -> tuple[Mask, dict[str, Any]]:
 
 def _offset_fit(offline: Floats, online: Floats) -> tuple[Mask, dict[str, Any]]:
     offset = float(np.median(online - offline))
-    size = np.maximum(np.abs(online), np.abs(offline))
-    fits = np.abs(online - offline - offset) <= 1e-6 * np.maximum(size, abs(offset))
+    # what rounding can do to the difference of two numbers of this size, and a millionth of the offset itself
+    single = bool(np.all(offline == offline.astype(np.float32)) and np.all(online == online.astype(np.float32)))
+    rounding = (2.0**-22 if single else 2.0**-50) * np.maximum(np.abs(online), np.abs(offline))
+    fits = np.abs(online - offline - offset) <= np.maximum(rounding, 1e-6 * abs(offset))
+    if abs(offset) <= float(np.max(rounding)):
+        return np.zeros(len(offline), dtype=bool), {}
     if offset == 0 or not fits.any():
         return fits, {}
     return fits, {"c": offset, "residual": float(np.max(np.abs(online[fits] - offline[fits] - offset)))}
@@ -210,10 +220,10 @@ _RULES: tuple[Callable[[DifferingCells, Mask], Explained | None], ...] = (
     _corrupt,
     _never_written,
     _superseded,
+    _created_late,
     _type_cast,
     _unit_scale,
     _constant_offset,
     _timezone_shift,
     _null_default,
-    _created_late,
 )

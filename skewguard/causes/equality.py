@@ -1,7 +1,7 @@
 """When an offline and an online value are equal: one SQL expression per dtype, used by every comparison.
 
 The online side holds what Feast writes: NaN offline is null online (feast/type_map.py), timestamps lose what is below
-a second, a null inside a float list becomes NaN. Those are equal here; everything else that differs is a difference.
+a second, a null inside a list becomes NaN, 0, false or empty. Those are equal here; all else that differs is different.
 Null and NaN are otherwise different things; NaN equals NaN. Numbers are equal within a tolerance, by default
 1e-9 relative for DOUBLE and 1e-6 for FLOAT (a float32 has 24 significant bits: about 6e-8), exact for integers.
 """
@@ -11,6 +11,13 @@ from __future__ import annotations
 from skewguard import dtypes
 from skewguard.config import Tolerance
 
+# protobuf's lists hold no null: what Feast writes in its place (online/encoding.py, LIST_NULLS)
+_NULL_INSIDE = {
+    "STRING": "p[2] = ''", "UUID": "p[2] = ''", "TIME_UUID": "p[2] = ''", "DECIMAL": "p[2] = ''",
+    "BYTES": "p[2] = ''::BLOB", "INT32": "p[2] = 0", "INT64": "p[2] = 0", "BOOL": "NOT p[2]",
+    "FLOAT": "isnan(p[2])", "DOUBLE": "isnan(p[2])", "UNIX_TIMESTAMP": "p[2] IS NULL",
+    "ZONED_TIMESTAMP": "p[2] IS NULL",
+}  # fmt: skip
 _DEFAULT_RELATIVE = {"DOUBLE": 1e-9, "FLOAT": 1e-6}
 
 
@@ -58,8 +65,7 @@ def equal_sql(dtype: str, offline: str, online: str, tolerance: Tolerance = Tole
     if dtype.endswith("_SET"):
         offline, online = f"list_sort({offline})", f"list_sort({online})"
     inner = _scalar(element, "p[1]", "p[2]", tolerance)
-    if element in dtypes.FLOATS:
-        inner = f"CASE WHEN p[1] IS NULL THEN p[2] IS NULL OR isnan(p[2]) ELSE {inner} END"
+    inner = f"CASE WHEN p[1] IS NULL THEN coalesce({_NULL_INSIDE[element]}, true) ELSE {inner} END"
     pairs = f"list_zip({offline}, {online})"
     same = f"coalesce(list_bool_and(list_transform({pairs}, lambda p: {inner})), true)"
     return (

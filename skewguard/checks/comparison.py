@@ -16,7 +16,6 @@ from skewguard.config import Tolerance
 from skewguard.definitions import FieldDef, ViewDef
 
 EVENT_TS, CREATED_TS, ROW_STATE = "__event_ts", "__created_ts", "__row_state"
-ROW = "__row"
 
 
 class OfflineEvidence(Protocol):
@@ -26,11 +25,11 @@ class OfflineEvidence(Protocol):
     """
 
     def known(self, keys: pa.Table) -> pa.Table:
-        """Join keys and ``__event_ts``: the latest row at or before the watermark that was created by then."""
+        """Join keys and ``__event_ts``: the latest row that a materialization up to the watermark could have seen."""
         ...
 
-    def newest(self, keys: pa.Table) -> pa.Table:
-        """Join keys and ``__event_ts``: the latest row of all time."""
+    def exists(self, rows: pa.Table) -> pa.Table:
+        """Of ``rows`` (join keys and ``__event_ts``), those whose entity has an offline row at that very moment."""
         ...
 
     def superseded(self, keys: pa.Table) -> pa.Table:
@@ -67,12 +66,14 @@ def quote(name: str) -> str:
 class Comparison:
     """One view, compared: table ``cmp`` has a row an entity, with t_i, e_i, o_i, s_i, d_i for feature i.
 
-    ``d_i`` says that feature i differs from the offline truth; ``cause`` is the row's cause where anything differs.
+    ``d_i`` says that feature i differs from the offline truth; ``diff`` holds the rows where anything does, with the
+    row's cause. Columns are numbered (k_i the join keys), so that no name of a repository can meet one of ours.
     """
 
     def __init__(self, sides: ViewSides, tolerance: Callable[[str], Tolerance]) -> None:
         self.sides = sides
         self.keys = [key.name for key in sides.view.join_keys]
+        self.indexes = range(len(sides.features))
         self.con = duckdb.connect()
         self.con.execute("SET TimeZone = 'UTC'")
         self._tolerance = tolerance
@@ -88,52 +89,79 @@ class Comparison:
         feature = self.sides.features[index]
         return equal_sql(feature.dtype, offline, online, self._tolerance(feature.name))
 
-    def _join_on(self, left: str, right: str) -> str:
-        return " AND ".join(f"{left}.{quote(k)} = {right}.{quote(k)}" for k in self.keys) or "true"
+    def join_on(self, left: str, right: str) -> str:
+        """Equal join keys of two relations of this comparison, as SQL."""
+        return " AND ".join(f"{left}.k_{i} = {right}.k_{i}" for i in range(len(self.keys))) or "true"
+
+    def key_columns(self, relation: str) -> str:
+        """The join keys of a relation under their own names, each followed by a comma."""
+        return "".join(f"{relation}.k_{i} AS {quote(name)}, " for i, name in enumerate(self.keys))
+
+    def register(self, name: str, table: pa.Table, prefix: str) -> None:
+        """A table as a relation with numbered columns: k_i, <prefix>_i, <prefix>_ts and <prefix>_created."""
+        columns = {f"k_{i}": table.column(k) for i, k in enumerate(self.keys) if k in table.column_names}
+        for i, feature in enumerate(self.sides.features):
+            if feature.name in table.column_names:
+                columns[f"{prefix}_{i}"] = table.column(feature.name)
+            if f"__state__{feature.name}" in table.column_names:
+                columns[f"s_{i}"] = table.column(f"__state__{feature.name}")
+        for own, ours in ((EVENT_TS, f"{prefix}_ts"), (CREATED_TS, f"{prefix}_created"), (ROW_STATE, "state")):
+            if own in table.column_names:
+                columns[ours] = table.column(own)
+        columns["row_id"] = pa.array(range(table.num_rows), pa.int64())
+        self.con.register(name, pa.table(columns))
 
     def _load(self) -> None:
         sides = self.sides
-        number = pa.array(range(sides.truth.num_rows), pa.int64())
-        self.con.register("t_in", sides.truth.append_column(ROW, number))
-        self.con.register("o_in", sides.online.append_column(ROW, number))
-        self.con.register("e_in", sides.expected)
-        keys = "".join(f"t.{quote(k)}, " for k in self.keys)
-        cells = "".join(
-            f", CASE WHEN t_live THEN t.{quote(f.name)} END AS t_{i}, e.{quote(f.name)} AS e_{i}, "
-            f"o.{quote(f.name)} AS o_{i}, o.{quote('__state__' + f.name)} AS s_{i}"
-            for i, f in enumerate(sides.features)
-        )
+        self.register("t_in", sides.truth, "t")
+        self.register("o_in", sides.online, "o")
+        self.register("e_in", sides.expected, "e")
+        keys = "".join(f"t.k_{i}, " for i in range(len(self.keys)))
+        cells = "".join(f", CASE WHEN t_live THEN t_{i} END AS t_{i}, e_{i}, o_{i}, s_{i}" for i in self.indexes)
         differs = "".join(
             f", (t_live OR state = 'present') "
             f"AND (s_{i} = 'corrupt' OR NOT {self.equal(i, f't_{i}', f'o_{i}')}) AS d_{i}"
-            for i in range(len(sides.features))
+            for i in self.indexes
         )
-        live = live_sql(f"t.{EVENT_TS}", sides.view.ttl, sides.as_of)
+        live = live_sql("t_ts", sides.view.ttl, sides.as_of)
         self.con.execute(f"""CREATE TEMP TABLE cmp AS SELECT *{differs} FROM (
-            SELECT t.{ROW} AS row_id, {keys}t.{EVENT_TS} AS t_ts, t.{CREATED_TS} AS t_created, {live} AS t_live,
-                e.{EVENT_TS} AS e_ts, e.{CREATED_TS} AS e_created, o.{EVENT_TS} AS o_ts, o.{ROW_STATE} AS state{cells}
-            FROM t_in t JOIN o_in o USING ({ROW}) LEFT JOIN e_in e ON {self._join_on("t", "e")})""")
+            SELECT t.row_id, {keys}t_ts, t_created, {live} AS t_live, e_ts, e_created, o_ts, state{cells}
+            FROM t_in t JOIN o_in o ON t.row_id = o.row_id LEFT JOIN e_in e ON {self.join_on("t", "e")})""")
 
     def _classify(self) -> None:
-        any_differs = " OR ".join(f"d_{i}" for i in range(len(self.sides.features))) or "false"
-        keys = ", ".join(["row_id", *(quote(k) for k in self.keys)])
+        sides = self.sides
+        any_differs = " OR ".join(f"d_{i}" for i in self.indexes) or "false"
+        any_value = " OR ".join(f"t_{i} IS NOT NULL" for i in self.indexes) or "false"
+        stale = f"state = 'present' AND NOT {live_sql('o_ts', sides.view.ttl, sides.as_of)} AND ({any_value})"
         self.con.execute(
-            f"CREATE TEMP TABLE bad AS SELECT {keys} FROM cmp WHERE {any_differs} OR (t_live AND state <> 'present')"
+            f"CREATE TEMP TABLE bad AS SELECT * FROM cmp "
+            f"WHERE {any_differs} OR (t_live AND (state <> 'present' OR ({stale})))"
         )
-        entities = self.con.execute("SELECT * EXCLUDE (row_id) FROM bad" if self.keys else "SELECT 1 AS one FROM bad")
-        differing = entities.to_arrow_table()
-        evidence = self.sides.evidence
-        for name, ask in (("known", evidence.known), ("newest", evidence.newest), ("lost", evidence.superseded)):
-            self.con.register(name, ask(differing))
-        cause = row_cause_sql(self.sides.view.ttl, self.sides.as_of, self.sides.watermark)
+        keys = self.key_columns("bad")
+        differing = self.table(f"SELECT {keys or '1 AS one, '} FROM bad".replace(",  FROM", " FROM"))
+        observed = self.table(f"SELECT {keys}o_ts AS {EVENT_TS} FROM bad WHERE o_ts IS NOT NULL")
+        self.register("known", sides.evidence.known(differing), "k")
+        self.register("at_o", sides.evidence.exists(observed), "m")
+        self.register("lost", sides.evidence.superseded(differing), "l")
+        self.created_tells = self._created_tells(any_differs)
+        k_ts = "k.k_ts" if self.created_tells else "c.e_ts"
         same = " AND ".join(
-            f"(NOT d_{i} OR (s_{i} <> 'corrupt' AND {self.equal(i, f'e_{i}', f'o_{i}')}))"
-            for i in range(len(self.sides.features))
+            f"(NOT d_{i} OR (s_{i} <> 'corrupt' AND {self.equal(i, f'e_{i}', f'o_{i}')}))" for i in self.indexes
         )
+        cause = row_cause_sql(sides.view.ttl, sides.as_of, sides.watermark)
         self.con.execute(f"""CREATE TEMP TABLE diff AS SELECT *, {cause} AS cause FROM (
-            SELECT c.*, ({same or "true"}) AS e_same, k.{EVENT_TS} AS k_ts, m.{EVENT_TS} AS m_ts
-            FROM cmp c JOIN bad b ON c.row_id = b.row_id
-            LEFT JOIN known k ON {self._join_on("c", "k")} LEFT JOIN newest m ON {self._join_on("c", "m")})""")
+            SELECT c.*, ({same or "true"}) AS e_same, {k_ts} AS k_ts,
+                EXISTS (SELECT 1 FROM at_o m WHERE m.m_ts = c.o_ts AND {self.join_on("c", "m")}) AS o_known
+            FROM bad c LEFT JOIN known k ON {self.join_on("c", "k")})""")
+
+    def _created_tells(self, any_differs: str) -> bool:
+        """Do created timestamps tell what a materialization could see?
+
+        Not where rows created after the watermark are rightly online: a backfill or a load stamped them.
+        """
+        after = f"e_created > TIMESTAMPTZ '{self.sides.watermark.isoformat()}'"
+        sql = f"SELECT count(*) FROM cmp WHERE state = 'present' AND o_ts = e_ts AND {after} AND NOT ({any_differs})"
+        return bool(self.scalar(sql) == 0)
 
     def scalar(self, sql: str) -> Any:
         """The first value of a query over ``cmp`` and ``diff``."""
@@ -162,12 +190,13 @@ class Comparison:
         Columns: row_id, offline, online, state, superseded, created_late, stale (the online cell is what was due at
         the watermark; offline has moved on since).
         """
-        same_row = f"l.{EVENT_TS} = o_ts AND {self._join_on('l', 'd')}"
-        equal_lost = self.equal(index, f"l.{quote(self.sides.features[index].name)}", f"o_{index}")
-        wm = f"TIMESTAMPTZ '{self.sides.watermark.isoformat()}'"
+        same_row = f"l.l_ts = o_ts AND {self.join_on('l', 'd')}"
+        equal_lost = self.equal(index, f"l.l_{index}", f"o_{index}")
+        watermark = f"TIMESTAMPTZ '{self.sides.watermark.isoformat()}'"
+        late = f"created > {watermark} AND o_ts <= {watermark}" if self.created_tells else "false"
         return self.table(f"""SELECT row_id, offline, o_{index} AS online, s_{index} AS state,
                 EXISTS (SELECT 1 FROM lost l WHERE {same_row} AND {equal_lost}) AS superseded,
-                coalesce(created > {wm}, false) AS created_late,
+                coalesce({late}, false) AS created_late,
                 (o_ts IS DISTINCT FROM t_ts AND s_{index} <> 'corrupt' AND {self.equal(index, "offline", f"o_{index}")})
                     AS stale
             FROM (SELECT *, CASE WHEN o_ts = t_ts THEN t_{index} ELSE e_{index} END AS offline,
@@ -181,7 +210,7 @@ class Comparison:
         first = {side: _first({i: f"{side}_{i}::VARCHAR" for i in chosen}) for side in ("t", "o")}
         name = _first({i: _literal(features[i].name) for i in chosen})
         pick = f"{name} AS feature, {first['t']} AS offline, {first['o']} AS online"
-        keys = "".join(f"{quote(k)}, " for k in self.keys)
+        keys = "".join(f"k_{i}, " for i in range(len(self.keys)))
         ids = ", ".join(str(int(i)) for i in row_ids) or "NULL"
         return self.table(
             f"SELECT {keys}{pick}, state, t_ts AS offline_ts, o_ts AS online_ts FROM diff "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
 from skewguard.causes.catalogue import CATALOGUE
 from skewguard.contract import FeatureContract, changed_parts, definition_parts
-from skewguard.definitions import ServiceDef
+from skewguard.definitions import ServiceDef, canonical_json
 from skewguard.findings import Cause, CheckResult, Finding
 
 CHECK = "definition"
@@ -41,12 +42,14 @@ def check_definition(service: ServiceDef, contract: FeatureContract | None) -> C
             findings.append(
                 _finding(Cause.DEFINITION_CHANGED, name, evidence, f"{name} changed since the contract: {fields}")
             )
+    reads = json.loads(canonical_json(service.read_parts()))
     features = tuple((f.name, f.dtype) for f in service.outputs())
-    if features != contract.features:
-        changes = changed_parts(dict(contract.features), dict(features))
+    if reads != contract.projections or features != contract.features:
+        changes = changed_parts(contract.projections, reads)
+        changes = changes or changed_parts(dict(contract.features), dict(features))
         evidence = {path: {"contract": old, "now": new} for path, old, new in changes}
-        names = ", ".join(path for path, _, _ in changes) or "their order"
-        message = f"{service.name}: its features changed since the contract: {names}"
+        names = ", ".join(path for path, _, _ in changes) or "the order of its features"
+        message = f"{service.name} reads its views differently since the contract: {names}"
         findings.append(_finding(Cause.DEFINITION_CHANGED, None, evidence, message))
     total = len({*now, *contract.definitions})
     return CheckResult(

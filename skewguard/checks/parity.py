@@ -35,10 +35,11 @@ def check_parity(
     findings: list[Finding] = []
     features: list[FeatureStats] = []
     views: dict[str, Any] = {}
-    rows = 0
+    rows = compared = 0
     for side in sides:
-        rows += side.truth.num_rows
         found, stats, summary = _check_view(side, policy)
+        rows += side.truth.num_rows
+        compared += side.truth.num_rows - summary["after_the_as_of_time"]
         findings += found
         features += stats
         views[side.view.name] = summary
@@ -48,7 +49,7 @@ def check_parity(
         status="inconclusive" if reason else "ok",
         findings=tuple(findings),
         population=rows,
-        compared=rows,
+        compared=compared,
         seconds=time.perf_counter() - started,
         reason=reason,
         features=tuple(features),
@@ -222,7 +223,7 @@ def _plain(value: Any) -> Any:
 def _samples(comparison: Comparison, row_ids: Sequence[int], index: int | None) -> tuple[Mapping[str, Any], ...]:
     return tuple(
         {
-            "entity": {k: _plain(row[k]) for k in comparison.keys},
+            "entity": {k: _plain(row[f"k_{i}"]) for i, k in enumerate(comparison.keys)},
             "feature": row["feature"],
             "offline": row["offline"],
             "online": row["online"] if row["state"] == "present" else f"({row['state'].replace('_', ' ')})",
@@ -237,7 +238,7 @@ def _feature_stats(comparison: Comparison, by_feature: Mapping[str, Mapping[str,
     sides = comparison.sides
     stats = []
     for index, feature in enumerate(sides.features):
-        columns = comparison.table(f"SELECT t_{index} AS t, o_{index} AS o, d_{index} AS d FROM cmp")
+        columns = comparison.table(f"SELECT t_{index} AS t, o_{index} AS o FROM cmp")
         offline = profile_column(columns.column("t"))
         online = profile_column(columns.column("o"), offline.bins)
         stats.append(
@@ -246,7 +247,7 @@ def _feature_stats(comparison: Comparison, by_feature: Mapping[str, Mapping[str,
                 feature=feature.name,
                 dtype=feature.dtype,
                 compared=columns.num_rows,
-                differing=int(_mask(columns, "d").sum()),
+                differing=sum(by_feature[feature.name].values()),
                 offline_nulls=offline.nulls + offline.nans,
                 online_nulls=online.nulls + online.nans,
                 labels=offline.bins.labels(),
@@ -266,6 +267,9 @@ def _summary(comparison: Comparison) -> dict[str, Any]:
         "inside_ttl": comparison.scalar("SELECT count(*) FILTER (WHERE t_live) FROM cmp"),
         "row_states": dict(states),
         "differing_rows": comparison.scalar("SELECT count(*) FROM diff WHERE cause IS NOT NULL"),
+        "after_the_as_of_time": comparison.scalar(
+            "SELECT count(*) FROM diff WHERE state = 'present' AND cause IS NULL"
+        ),
         "orphans": sides.orphans.num_rows,
         "watermark": iso(sides.watermark),
     }

@@ -58,6 +58,13 @@ local function all()
   set(pairs_)
 end
 
+-- an entity key that holds no hash holds nothing that anybody can read: damage, and in the way
+local kind = redis.call('TYPE', key).ok
+if kind ~= 'hash' and kind ~= 'none' then
+  if dry then return 1 end
+  redis.call('DEL', key)
+end
+
 local stored, seconds, nanos = redis.call('HGET', key, ARGV[6]), nil, nil
 if stored then seconds, nanos = parts(stored) end
 if not seconds then all() return renew(1) end

@@ -59,8 +59,9 @@ class RowEvidence:
         wm = self.watermark
         return self._latest(keys, [r for r in self.rows if r.event <= wm and (r.created is None or r.created <= wm)])
 
-    def newest(self, keys: pa.Table) -> pa.Table:
-        return self._latest(keys, list(self.rows))
+    def exists(self, rows: pa.Table) -> pa.Table:
+        known = {(r.key, r.event) for r in self.rows}
+        return rows.filter(pa.array([(row["key"], row[EVENT_TS]) in known for row in rows.to_pylist()], pa.bool_()))
 
     def superseded(self, keys: pa.Table) -> pa.Table:
         wanted = set(keys.column("key").to_pylist())
@@ -68,8 +69,10 @@ class RowEvidence:
             r
             for r in self.rows
             if r.key in wanted
-            and r.created is not None
-            and any(o.key == r.key and o.event == r.event and o.created and o.created > r.created for o in self.rows)
+            and any(
+                o.key == r.key and o.event == r.event and o.created and (r.created is None or o.created > r.created)
+                for o in self.rows
+            )
         ]
         columns = {
             "key": pa.array([r.key for r in lost], pa.int64()),

@@ -1,7 +1,9 @@
 import math
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from skewguard.checks.parity import check_parity
@@ -73,6 +75,18 @@ def online(event: float, value: Any, key: int = 1) -> Online:
         (TTL, [row(9, 1.0), row(1, 2.0)], [online(9, 1.0)], 0, {("out_of_order_write", None): 1}),
         # expired at the watermark, so rightly never written; a newer row came since
         (TTL, [row(12, 1.0), row(1, 2.0)], [], 3, {("not_materialized", None): 1}),
+        # ... though an even older one still lies online
+        (TTL, [row(30, 1.0), row(20, 2.0), row(1, 3.0)], [online(30, 1.0)], 2, {("not_materialized", None): 1}),
+        # known was only a row that is past its TTL; the one due came late
+        (TTL, [row(20, 1.0), row(4, 2.0, created=1)], [], 3, {("late_arrival", None): 1}),
+        # equal values, but the online row is past its TTL and would be served as null
+        (TTL, [row(9, 1.0), row(2, 1.0)], [online(9, 1.0)], 0, {("out_of_order_write", None): 1}),
+        # pushed online at a moment that offline does not know, with a row of the future offline
+        (VIEW, [row(5, 1.0), row(-1, 3.0)], [online(1, 9.0)], 3, {("ahead_of_offline", None): 1}),
+        # both stores hold a row after the as-of time: nothing can be said about the as-of time
+        (VIEW, [row(5, 1.0), row(-1, 9.0)], [online(-1, 9.0)], 3, {}),
+        # a tie whose loser has no created timestamp
+        (VIEW, [Row(1, hours(5), (1.0,), None), row(5, 2.0, 4)], [online(5, 1.0)], 3, {("blocked_correction", "f"): 1}),
     ],
 )
 def test_one_entity(
@@ -94,6 +108,60 @@ def test_a_late_row_and_a_lost_one_are_told_apart_within_one_view() -> None:
         ("late_arrival", None): 1,
         ("out_of_order_write", None): 1,
     }
+
+
+def test_a_backfill_stamped_after_the_watermark_does_not_hide_lost_keys() -> None:
+    """Created timestamps are load times here: rows that are rightly online carry them too, so they tell nothing."""
+    offline = [row(5, float(k), created=1, key=k) for k in range(8)]
+    stored = [online(5, float(k), key=k) for k in range(2, 8)]
+    assert run(VIEW, offline, stored, watermark=hours(3)) == {("missing_online", None): 2}
+
+
+def test_a_corrupt_timestamp_is_corrupt_and_not_old() -> None:
+    both = sides(VIEW, [row(5, 1.0)], [Online(1, hours(5), (CORRUPT,))], watermark=hours(3))
+    index = both.online.column_names.index("__event_ts")
+    blank = both.online.set_column(index, "__event_ts", pa.array([None], both.online.schema.field(index).type))
+    result = check_parity([replace(both, online=blank)], ServicePolicy())
+    assert causes(result) == {("corrupt_value", None): 1}
+
+
+def test_rows_after_the_as_of_time_are_not_compared() -> None:
+    both = sides(VIEW, [row(5, 1.0), row(-1, 9.0), row(5, 1.0, key=2)], [online(-1, 9.0), online(5, 1.0, key=2)])
+    result = check_parity([both], ServicePolicy())
+    assert (result.population, result.compared, result.findings) == (2, 1, ())
+
+
+@pytest.mark.parametrize("name", ["state", "cause", "row_id", "t_ts", "o_ts", "d_0", "t_live", "feature", "online"])
+def test_names_of_a_repository_never_meet_ours(name: str) -> None:
+    feature = FieldDef(name if name != "feature" else "t_live", "DOUBLE")
+    plain = view(feature)
+    definition = replace(plain, join_keys=(FieldDef(name, "INT64"),), features=(FieldDef("e_due", "DOUBLE"),))
+    both = sides(view(FieldDef("e_due", "DOUBLE")), [row(5, 1.0), row(5, 2.0, key=2)], [online(5, 9.0)])
+    tables = {
+        part: getattr(both, part).rename_columns([name if c == "key" else c for c in getattr(both, part).column_names])
+        for part in ("truth", "expected", "online", "orphans")
+    }
+
+    class Renamed:
+        def known(self, keys: pa.Table) -> pa.Table:
+            return self._back(both.evidence.known(self._there(keys)))
+
+        def exists(self, rows: pa.Table) -> pa.Table:
+            return self._back(both.evidence.exists(self._there(rows)))
+
+        def superseded(self, keys: pa.Table) -> pa.Table:
+            return self._back(both.evidence.superseded(self._there(keys)))
+
+        def _there(self, table: pa.Table) -> pa.Table:
+            return table.rename_columns(["key" if c == name else c for c in table.column_names])
+
+        def _back(self, table: pa.Table) -> pa.Table:
+            return table.rename_columns([name if c == "key" else c for c in table.column_names])
+
+    renamed = replace(both, view=definition, features=definition.features, evidence=Renamed(), **tables)
+    result = check_parity([renamed], ServicePolicy())
+    assert causes(result) == {("missing_online", None): 1, ("unexplained", "e_due"): 1}
+    assert {f.samples[0]["entity"][name] for f in result.findings} == {1, 2}
 
 
 def many(values: list[Any], seen: list[Any], dtype: str = "DOUBLE") -> dict[tuple[str, str | None], int]:
@@ -121,6 +189,11 @@ def many(values: list[Any], seen: list[Any], dtype: str = "DOUBLE") -> dict[tupl
         # one odd row neither hides the factor nor becomes part of it
         ([float(n) for n in range(1, 21)], [*[n * 100.0 for n in range(1, 20)], 7.0], "DOUBLE",
          {("unit_scale", "f"): 19, ("unexplained", "f"): 1}),
+        # seconds since 1970 that differ at random are no offset, nor is what rounding does to a large number
+        ([1.7e9, 1.6e9, 1.5e9, 1.4e9], [1.7e9 + 100, 1.6e9 - 90, 1.5e9 + 10, 1.4e9 - 5], "DOUBLE",
+         {("unexplained", "f"): 4}),
+        # bits read as another type are no factor
+        ([1.0, 2.0, 3.5], [5e-324, 1e-323, 1.5e-323], "DOUBLE", {("unexplained", "f"): 3}),
         # ... nor do a few that happen to fit create it
         ([1.0, 2.0, 3.0, 4.0, 5.0], [100.0, 200.0, 300.0, 9.0, 11.5], "DOUBLE", {("unexplained", "f"): 5}),
     ],
@@ -160,6 +233,11 @@ def test_a_timezone_shift_is_named_with_its_minutes() -> None:
         ("DOUBLE_LIST", [], None, False),
         ("DOUBLE_LIST", [1.0, 2.0], [2.0, 1.0], False),
         ("INT64_LIST", [1], [1, 1], False),
+        ("INT64_LIST", [1, None], [1, 0], True),
+        ("INT64_LIST", [1, None], [1, 2], False),
+        ("STRING_LIST", [None], [""], True),
+        ("BOOL_LIST", [None], [False], True),
+        ("BYTES_LIST", [None], [b""], True),
         ("STRING_LIST", ["a", ""], ["a", ""], True),
         ("STRING_SET", ["a", "b"], ["b", "a"], True),
         ("FLOAT_LIST", [0.1], [0.1], True),
