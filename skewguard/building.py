@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from skewguard.contract import iso
 from skewguard.definitions import ServiceDef
-from skewguard.errors import BadInputError
+from skewguard.errors import BadInputError, StoreUnavailableError, UnknownNameError
 from skewguard.findings import CheckResult, Run, Verdict
 from skewguard.gate import Decision
 from skewguard.offline.asof import point_in_time
@@ -102,7 +102,11 @@ def _skew(workspace: Workspace, service: ServiceDef, as_of: datetime) -> tuple[l
         if policy.verdict_max_age is not None and age > policy.verdict_max_age:
             reason = f"the last verdict is {age / timedelta(hours=1):.1f} hours old; run `skewguard check` first"
             return [CheckResult("skew", "inconclusive", reason=reason)], {"run_id": state.run_id}
-        run = History(workspace.state.history).run(state.run_id)
+        try:
+            run = History(workspace.state.history).run(state.run_id)
+        except (UnknownNameError, StoreUnavailableError) as error:
+            reason = f"the run behind the last verdict cannot be read: {error}; run `skewguard check` first"
+            return [CheckResult("skew", "inconclusive", reason=reason)], {"run_id": state.run_id}
     provenance = {"run_id": run.run_id, "verdict": run.verdict.value, "as_of": iso(run.as_of)}
     checks = [check for check in run.checks if check.check != "definition"]  # this training set writes a new contract
     if run.verdict is Verdict.INCONCLUSIVE and all(check.status == "ok" for check in checks):

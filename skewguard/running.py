@@ -166,7 +166,10 @@ def _freshness(
 
 
 def store_run(workspace: Workspace, run: CheckedRun) -> CheckedRun:
-    """Put a run into history, write its report, publish its verdict; returns it with first-seen moments."""
+    """Put a run into history, write its report, publish its verdict (if it is about the present).
+
+    Returns it with the moments when its findings were first seen.
+    """
     from skewguard.report.html import write_report
 
     history = History(workspace.state.history)
@@ -176,5 +179,13 @@ def store_run(workspace: Workspace, run: CheckedRun) -> CheckedRun:
     nights = history.trend(run.service)
     history.append(run)
     write_report(run, workspace.state.run_directory(run.run_id), history=nights)
-    workspace.state.write_gate(run)
+    if _about_the_present(workspace, run):
+        workspace.state.write_gate(run)
     return run
+
+
+def _about_the_present(workspace: Workspace, run: Run) -> bool:
+    """Does a run judge the store as it is? Not where its as-of time lies before a watermark: it must open no gate."""
+    watermarks = workspace.feast.watermarks()
+    ends = [watermarks.get(view.name) for view in workspace.feast.service(run.service).views]
+    return all(end is None or end <= run.as_of for end in ends)

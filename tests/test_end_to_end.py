@@ -157,6 +157,7 @@ def test_an_as_of_time_before_the_watermark_is_inconclusive(live: SkewGuard) -> 
     run = live.check("till_v1", as_of=AS_OF - timedelta(hours=1))
     assert run.verdict is Verdict.INCONCLUSIVE
     assert any("lies before the watermark" in reason for reason in run.reasons)
+    assert live.state.gate("till_v1") is None  # it is not about the present, so it opens and closes nothing
 
 
 def test_a_down_redis_is_inconclusive_and_other_checks_are_still_heard(live: SkewGuard) -> None:
@@ -292,3 +293,10 @@ def test_pushed_rows_with_a_wrong_unit_are_repaired_at_their_own_moment(live: Sk
     assert found[(Cause.UNIT_SCALE, "sales")] == 24
     live.repair(live.plan_repair("till_v1", as_of=now))
     assert live.check("till_v1", as_of=now).verdict is Verdict.PASS
+
+
+def test_a_lost_history_closes_the_training_gate(live: SkewGuard) -> None:
+    live.check("till_v1", as_of=AS_OF)
+    live.state.history.unlink()
+    with pytest.raises(GateBlocked, match="cannot be read"):
+        live.training_set(entity_rows(), "till_v1")
