@@ -87,7 +87,7 @@ def _row_findings(comparison: Comparison) -> list[Finding]:
                     f"SELECT state, count(*) FROM diff WHERE {where} GROUP BY 1 ORDER BY 1"
                 ).fetchall()
             ),
-            "median_seconds_behind_offline": comparison.scalar(f"SELECT {lag} FROM diff WHERE {where}"),
+            "behind_offline_seconds_median": comparison.scalar(f"SELECT {lag} FROM diff WHERE {where}"),
         }
         ids = [
             r
