@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -93,12 +95,18 @@ def _say(text: str) -> None:
 
 
 def run_demo(repo: Path, workdir: Path, *, keep: bool = False) -> None:
-    """Run the seven steps; raises DemoFailedError where one does not come out as it must."""
+    """Run the seven steps; raises DemoFailedError where one does not come out as it must. Leaves nothing running."""
+    signal.signal(signal.SIGTERM, _terminated)
     source = repo.resolve()
     settings = DemoSettings.load(source)
     copy = _scratch_copy(source, workdir.resolve())
-    with _redis(copy):
-        _Demo(copy, settings, keep).run()
+    with _redis(copy) as environment:
+        _Demo(copy, settings, keep, environment).run()
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> None:
+    """SIGTERM ends the demo as Ctrl-C does: through every ``finally``, so that server and Redis stop."""
+    raise SystemExit(143)
 
 
 def _scratch_copy(source: Path, workdir: Path) -> Path:
@@ -112,13 +120,13 @@ def _scratch_copy(source: Path, workdir: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _redis(repo: Path) -> Iterator[None]:
+def _redis(repo: Path) -> Iterator[dict[str, str]]:
     """A Redis of the demo's own where the repository's connection string names a variable that is not set."""
     config = yaml.safe_load((repo / "feature_store.yaml").read_text(encoding="utf-8"))
     text = str((config.get("online_store") or {}).get("connection_string", ""))
     unset = [name for name in re.findall(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?", text) if name not in os.environ]
     if not unset:
-        yield
+        yield {}
         return
     if len(unset) > 1 or not re.fullmatch(r"\$\{?\w+\}?", text):
         raise ConfigurationError(f"feature_store.yaml: connection_string {text!r}: set {', '.join(unset)} first.")
@@ -128,13 +136,14 @@ def _redis(repo: Path) -> Iterator[None]:
         os.environ[unset[0]] = server.connection_string
         typer.echo(f"No Redis is configured: started one at {server.connection_string}, for this run only.")
         try:
-            yield
+            yield {unset[0]: server.connection_string}
         finally:
             del os.environ[unset[0]]
 
 
 class _Demo:
-    def __init__(self, repo: Path, settings: DemoSettings, keep: bool) -> None:
+    def __init__(self, repo: Path, settings: DemoSettings, keep: bool, environment: Mapping[str, str]) -> None:
+        self.environment = environment
         self.repo = repo
         self.settings = settings
         self.keep = keep
@@ -270,7 +279,11 @@ class _Demo:
             path = guard.state.run_directory(done.run_id) / "report.html"
             typer.echo(f"Report, {title + ':':<10} {done.verdict.value:<6} {path}")
         if self.keep:
-            typer.echo(f"Redis and {server.url} stay up until Ctrl-C. Repository: {self.repo}")
+            typer.echo(f"\nRedis and {server.url} stay up until Ctrl-C. In another shell, for example:")
+            for name, value in self.environment.items():
+                typer.echo(f"  export {name}={value}")
+            where = f"--repo {self.repo} --service {self.settings.service} --as-of {self.settings.as_of}"
+            typer.echo(f"  skewguard check {where}")
             with contextlib.suppress(KeyboardInterrupt):
                 while True:
                     time.sleep(3600)

@@ -90,6 +90,7 @@ def check_service(
     workspace: Workspace, name: str, as_of: datetime, *, save: bool = True, progress: Progress | None = None
 ) -> CheckedRun:
     """One run of one feature service; see SkewGuard.check."""
+    settings_from_repo(workspace.path)  # a configuration that names no Redis is refused, not judged
     workspace.feast.refresh()
     workspace.check_policy()
     service = workspace.feast.service(name)

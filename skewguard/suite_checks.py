@@ -19,7 +19,7 @@ from skewguard.digest import row_hashes
 from skewguard.expectations.suites import Suite, load_suite, suite_path
 from skewguard.findings import CheckResult
 from skewguard.offline.asof import latest_rows
-from skewguard.vectors import NOT_FOUND, online_vectors
+from skewguard.vectors import NOT_FOUND, OUTSIDE_MAX_AGE, online_vectors
 
 if TYPE_CHECKING:
     from skewguard.workspace import Workspace
@@ -40,9 +40,10 @@ def check_online(
 ) -> CheckResult:
     """The suite on sampled online vectors, as they would be served at ``as_of``.
 
-    Entities are chosen by hash among those that offline knows; only vectors count in which every view has a row (one
-    that is rightly absent is no fault of the data). Left out, and listed as not checked: on-demand features (request
-    data are the caller's), expectations on other columns (labels), and those on the table as a whole.
+    Entities are chosen by hash among those that offline knows; only vectors count in which every view has a row inside
+    its TTL (one that is rightly absent is no fault of the data, and an expired one is freshness's to tell). Left out,
+    and listed as not checked: on-demand features (request data are the caller's), expectations on other columns
+    (labels), and those on the table as a whole.
     Raises SuiteError, StoreUnavailableError.
     """
     started = time.perf_counter()
@@ -58,7 +59,7 @@ def check_online(
     skipped += [rule.label for rule in fitting.rules if not rule.columns]
     fitting = replace(fitting, rules=tuple(rule for rule in fitting.rules if rule.columns))
     if vectors.num_rows == 0:
-        reason = "no sampled entity has a row in every view online"
+        reason = "no sampled entity has a row inside its TTL in every view online"
         return CheckResult(CHECK, "inconclusive", reason=reason, seconds=time.perf_counter() - started, details=details)
     return check_suite(_engine().validate(vectors, fitting), skipped, started, details)
 
@@ -89,7 +90,8 @@ def _sampled_vectors(
     found = np.ones(vectors.num_rows, dtype=bool)
     for name in names:
         status = vectors.column(f"__status__{name}").combine_chunks()
-        found &= np.asarray(pc.not_equal(status, NOT_FOUND).to_numpy(zero_copy_only=False), dtype=bool)
+        absent = pc.is_in(status, value_set=pa.array([NOT_FOUND, OUTSIDE_MAX_AGE]))
+        found &= ~np.asarray(absent.to_numpy(zero_copy_only=False), dtype=bool)
     details = {
         "as_of": iso(as_of),
         "sampled_entities": entities.num_rows,
