@@ -198,8 +198,8 @@ def report(
     json: Json = False,
 ) -> None:
     """Show a stored run, and write its HTML report. Exit code as the run's verdict."""
-    from skewguard.contract import write_atomically
     from skewguard.errors import UnknownNameError
+    from skewguard.files import write_atomically
     from skewguard.history import History
     from skewguard.report.html import render_html
     from skewguard.run_json import run_to_dict

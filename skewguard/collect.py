@@ -10,11 +10,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from skewguard.checks.comparison import CREATED_TS, EVENT_TS, ViewSides, quote
+from skewguard.checks.comparison import ViewSides
 from skewguard.definitions import FieldDef, ServiceDef, ViewDef
 from skewguard.digest import sample_mask
 from skewguard.offline.asof import latest_rows
 from skewguard.offline.sources import source_sql
+from skewguard.sql import CREATED_TS, EVENT_TS, quote
 
 Progress = Callable[[str, int], None]
 """Called with a step's name and how many rows it has done since the last call."""

@@ -7,7 +7,6 @@ Its digest covers everything that decides the training set and nothing that diff
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -16,6 +15,7 @@ from typing import Any
 
 from skewguard.definitions import ServiceDef, canonical_json, digest
 from skewguard.errors import ConfigurationError
+from skewguard.files import write_atomically
 
 CONTRACT_VERSION = 1
 
@@ -112,20 +112,6 @@ def changed_parts(before: Mapping[str, Any], after: Mapping[str, Any], prefix: s
         elif old != new or (name in before) != (name in after):
             changes.append((f"{prefix}{name}", old, new))
     return changes
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file through a temporary neighbour and a rename, so that no reader sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def iso(moment: datetime) -> str:

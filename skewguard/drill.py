@@ -18,13 +18,14 @@ import pyarrow.compute as pc
 
 from skewguard import dtypes, running
 from skewguard.causes.rows import live_sql
-from skewguard.checks.comparison import CREATED_TS, EVENT_TS, ROW_STATE, ViewSides, quote
+from skewguard.checks.comparison import ViewSides
 from skewguard.digest import row_hashes
 from skewguard.errors import BadInputError, UnknownNameError
 from skewguard.findings import Cause
 from skewguard.offline.sources import source_sql
 from skewguard.online.codec import encode_column, encode_timestamp
 from skewguard.online.keys import entity_keys, feature_field, timestamp_field
+from skewguard.sql import CREATED_TS, EVENT_TS, ROW_STATE, quote
 from skewguard.workspace import utc
 
 if TYPE_CHECKING:

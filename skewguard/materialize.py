@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from skewguard.checks.comparison import CREATED_TS, EVENT_TS
 from skewguard.errors import BadInputError
 from skewguard.offline.asof import latest_rows
 from skewguard.offline.sources import connect as connect_offline
 from skewguard.online.connection import connect, settings_from_repo
 from skewguard.online.materializer import WriteStats, write_rows
+from skewguard.sql import CREATED_TS, EVENT_TS
 from skewguard.ttl import oldest_inside
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from skewguard.definitions import FieldDef, OnDemandDef, Projection, ServiceDef, SourceDef, ViewDef, digest
 from skewguard.errors import BadInputError, ConfigurationError, UnknownNameError
+from skewguard.files import write_atomically
 
 if TYPE_CHECKING:
     from skewguard.feast_repo import FeastRepo
@@ -180,19 +180,8 @@ def compile_plan(repo: FeastRepo) -> ServingPlan:
 
 def save_plan(plan: ServingPlan, path: str | os.PathLike[str]) -> None:
     """Write the plan as JSON: to a temporary file beside ``path``, then renamed, so that no reader sees half of it."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**_to_data(plan), "digest": plan.digest}, indent=1, ensure_ascii=False, allow_nan=False)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(Path(path), text + "\n")
 
 
 def load_plan(path: str | os.PathLike[str]) -> ServingPlan:

@@ -15,10 +15,11 @@ import pyarrow as pa
 
 from skewguard.causes.catalogue import CATALOGUE
 from skewguard.causes.rows import live_sql
-from skewguard.checks.comparison import CREATED_TS, EVENT_TS, Comparison, ViewSides, quote
+from skewguard.checks.comparison import Comparison, ViewSides
 from skewguard.config import ServicePolicy
 from skewguard.definitions import ViewDef
 from skewguard.findings import Cause
+from skewguard.sql import CREATED_TS, EVENT_TS, quote
 
 _REMOVED = Cause.EXPIRED_BUT_SERVED.value
 _LEFT = (Cause.NOT_MATERIALIZED.value, Cause.AHEAD_OF_OFFLINE.value)

@@ -19,9 +19,9 @@ from skewguard.checks.definition import check_definition
 from skewguard.checks.freshness import ViewFreshness, check_freshness
 from skewguard.checks.parity import check_parity
 from skewguard.collect import Collected, Collector, Progress, newest_event
-from skewguard.contract import write_atomically
 from skewguard.definitions import ServiceDef
 from skewguard.errors import ConfigurationError, StoreUnavailableError
+from skewguard.files import write_atomically
 from skewguard.findings import CheckResult, Run
 from skewguard.gate import decide
 from skewguard.history import History

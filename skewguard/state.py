@@ -9,8 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from skewguard.contract import FeatureContract, iso, write_atomically
+from skewguard.contract import FeatureContract, iso
 from skewguard.errors import BadInputError, ConfigurationError
+from skewguard.files import write_atomically
 from skewguard.findings import Run, Verdict
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from skewguard import dtypes
-from skewguard.checks.comparison import EVENT_TS, ROW_STATE
 from skewguard.definitions import Projection, ServiceDef
 from skewguard.errors import BadInputError
 from skewguard.on_demand import add_on_demand
+from skewguard.sql import EVENT_TS, ROW_STATE
 from skewguard.ttl import oldest_inside
 
 if TYPE_CHECKING:

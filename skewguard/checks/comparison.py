@@ -14,8 +14,7 @@ from skewguard.causes.equality import equal_sql
 from skewguard.causes.rows import CELL_LEVEL, live_sql, row_cause_sql
 from skewguard.config import Tolerance
 from skewguard.definitions import FieldDef, ViewDef
-
-EVENT_TS, CREATED_TS, ROW_STATE = "__event_ts", "__created_ts", "__row_state"
+from skewguard.sql import CREATED_TS, EVENT_TS, ROW_STATE, literal, quote
 
 
 class OfflineEvidence(Protocol):
@@ -56,11 +55,6 @@ class ViewSides:
     online: pa.Table
     orphans: pa.Table
     evidence: OfflineEvidence
-
-
-def quote(name: str) -> str:
-    """A SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 class Comparison:
@@ -208,7 +202,7 @@ class Comparison:
         features = self.sides.features
         chosen = range(len(features)) if index is None else (index,)
         first = {side: _first({i: f"{side}_{i}::VARCHAR" for i in chosen}) for side in ("t", "o")}
-        name = _first({i: _literal(features[i].name) for i in chosen})
+        name = _first({i: literal(features[i].name) for i in chosen})
         pick = f"{name} AS feature, {first['t']} AS offline, {first['o']} AS online"
         keys = "".join(f"k_{i}, " for i in range(len(self.keys)))
         ids = ", ".join(str(int(i)) for i in row_ids) or "NULL"
@@ -216,10 +210,6 @@ class Comparison:
             f"SELECT {keys}{pick}, state, t_ts AS offline_ts, o_ts AS online_ts FROM diff "
             f"WHERE row_id IN ({ids}) ORDER BY row_id"
         )
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _first(values: Mapping[int, str]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from skewguard.causes.catalogue import CATALOGUE
+from skewguard.checks.states import state_finding
 from skewguard.contract import FeatureContract, changed_parts, definition_parts
 from skewguard.definitions import ServiceDef, canonical_json
 from skewguard.findings import Cause, CheckResult, Finding
@@ -21,9 +23,8 @@ def check_definition(service: ServiceDef, contract: FeatureContract | None) -> C
     """
     started = time.perf_counter()
     if contract is None:
-        missing = _finding(
-            Cause.CONTRACT_MISSING, None, {}, f"{service.name}: {CATALOGUE[Cause.CONTRACT_MISSING].says}"
-        )
+        says = f"{service.name}: {CATALOGUE[Cause.CONTRACT_MISSING].says}"
+        missing = state_finding(CHECK, Cause.CONTRACT_MISSING, None, says)
         return CheckResult(CHECK, "ok", (missing,), seconds=time.perf_counter() - started)
     now = definition_parts(service)
     findings = []
@@ -31,17 +32,13 @@ def check_definition(service: ServiceDef, contract: FeatureContract | None) -> C
         before, after = contract.definitions.get(name), now.get(name)
         if before is None or after is None:
             what = "was added to the service" if before is None else "was removed from the service"
-            findings.append(
-                _finding(Cause.DEFINITION_CHANGED, name, {"view": what}, f"{name} {what} since the contract")
-            )
+            findings.append(_changed(name, f"{name} {what} since the contract", {"view": what}))
             continue
         changes = changed_parts(before, after)
         if changes:
             fields = ", ".join(path for path, _, _ in changes)
             evidence = {path: {"contract": old, "now": new} for path, old, new in changes}
-            findings.append(
-                _finding(Cause.DEFINITION_CHANGED, name, evidence, f"{name} changed since the contract: {fields}")
-            )
+            findings.append(_changed(name, f"{name} changed since the contract: {fields}", evidence))
     reads = json.loads(canonical_json(service.read_parts()))
     features = tuple((f.name, f.dtype) for f in service.outputs())
     if reads != contract.projections or features != contract.features:
@@ -50,7 +47,7 @@ def check_definition(service: ServiceDef, contract: FeatureContract | None) -> C
         evidence = {path: {"contract": old, "now": new} for path, old, new in changes}
         names = ", ".join(path for path, _, _ in changes) or "the order of its features"
         message = f"{service.name} reads its views differently since the contract: {names}"
-        findings.append(_finding(Cause.DEFINITION_CHANGED, None, evidence, message))
+        findings.append(_changed(None, message, evidence))
     total = len({*now, *contract.definitions})
     return CheckResult(
         check=CHECK,
@@ -63,17 +60,5 @@ def check_definition(service: ServiceDef, contract: FeatureContract | None) -> C
     )
 
 
-def _finding(cause: Cause, view: str | None, evidence: dict[str, Any], message: str) -> Finding:
-    return Finding(
-        check=CHECK,
-        cause=cause,
-        view=view,
-        feature=None,
-        count=1,
-        compared=1,
-        ci_low=1.0,
-        ci_high=1.0,
-        message=message,
-        evidence=evidence,
-        advice=CATALOGUE[cause].advice,
-    )
+def _changed(view: str | None, message: str, evidence: Mapping[str, Any]) -> Finding:
+    return state_finding(CHECK, Cause.DEFINITION_CHANGED, view, message, evidence)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from skewguard.causes.catalogue import CATALOGUE
+from skewguard.checks.states import state_finding
 from skewguard.config import ServicePolicy
 from skewguard.contract import iso
 from skewguard.findings import Cause, CheckResult, Finding
@@ -33,7 +34,8 @@ def check_freshness(views: Sequence[ViewFreshness], as_of: datetime, policy: Ser
     for view in views:
         limits = policy.freshness_for(view.view)
         if view.watermark is None:
-            findings.append(_finding(Cause.NEVER_MATERIALIZED, view.view, {}, ""))
+            says = f"{view.view} {CATALOGUE[Cause.NEVER_MATERIALIZED].says}"
+            findings.append(state_finding(CHECK, Cause.NEVER_MATERIALIZED, view.view, says))
         elif limits.max_watermark_lag is not None and as_of - view.watermark > limits.max_watermark_lag:
             findings.append(_late(Cause.STALE_WATERMARK, view.view, as_of - view.watermark, limits.max_watermark_lag))
         if limits.max_source_lag is not None and (view.newest is None or as_of - view.newest > limits.max_source_lag):
@@ -57,26 +59,9 @@ def check_freshness(views: Sequence[ViewFreshness], as_of: datetime, policy: Ser
 def _late(cause: Cause, view: str, lag: timedelta | None, limit: timedelta) -> Finding:
     evidence = {"lag_seconds": None if lag is None else lag.total_seconds(), "limit_seconds": limit.total_seconds()}
     text = "no offline row at all" if lag is None else f"{_span(lag)} behind; policy allows {_span(limit)}"
-    return _finding(cause, view, evidence, f" ({text})")
+    return state_finding(CHECK, cause, view, f"{view} {CATALOGUE[cause].says} ({text})", evidence)
 
 
 def _span(length: timedelta) -> str:
     hours = length.total_seconds() / 3600
     return f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.1f} hours"
-
-
-def _finding(cause: Cause, view: str, evidence: dict[str, Any], detail: str) -> Finding:
-    info = CATALOGUE[cause]
-    return Finding(
-        check=CHECK,
-        cause=cause,
-        view=view,
-        feature=None,
-        count=1,
-        compared=1,
-        ci_low=1.0,
-        ci_high=1.0,
-        message=f"{view} {info.says}{detail}",
-        evidence=evidence,
-        advice=info.advice,
-    )

@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from skewguard.causes.catalogue import CATALOGUE
 from skewguard.causes.cells import DifferingCells, explain
-from skewguard.checks.comparison import EVENT_TS, Comparison, ViewSides
+from skewguard.checks.comparison import Comparison, ViewSides
 from skewguard.config import ServicePolicy
 from skewguard.contract import iso
 from skewguard.findings import Cause, CheckResult, FeatureStats, Finding
 from skewguard.profile import profile_column
+from skewguard.sql import EVENT_TS
 from skewguard.stats import wilson_interval
 
 CHECK = "parity"

@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from skewguard.contract import write_atomically
 from skewguard.definitions import digest
 from skewguard.errors import BadInputError, SuiteError
+from skewguard.files import write_atomically
 
 MAX_CATEGORIES = 30
 HEAD_ROOM = 0.1

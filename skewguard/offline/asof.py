@@ -18,16 +18,8 @@ from skewguard import dtypes
 from skewguard.definitions import FieldDef, Projection, ViewDef
 from skewguard.dtypes import FLOATS
 from skewguard.errors import BadInputError
-from skewguard.offline.sources import (
-    CREATED_TS,
-    EVENT_TS,
-    connect,
-    quote,
-    reading,
-    refuse_same_but_for_case,
-    source_columns,
-    source_sql,
-)
+from skewguard.offline.sources import connect, reading, refuse_same_but_for_case, source_columns, source_sql
+from skewguard.sql import CREATED_TS, EVENT_TS, quote
 from skewguard.ttl import inside_sql
 
 ROW, AT = "__row", "__at"

@@ -19,8 +19,8 @@ import duckdb
 from skewguard import dtypes
 from skewguard.definitions import ViewDef
 from skewguard.errors import BadInputError, ConfigurationError, UnsupportedSourceError, nearest
+from skewguard.sql import CREATED_TS, EVENT_TS, literal, quote
 
-EVENT_TS, CREATED_TS = "__event_ts", "__created_ts"
 _JSON = "__canonical_json"
 _MAX_SECONDS = 253_402_300_799
 """9999-12-31T23:59:59Z; a larger number of seconds is one of milliseconds or less."""
@@ -76,16 +76,6 @@ def refuse_same_but_for_case(where: str, names: Sequence[str]) -> None:
         other = seen.setdefault(name.lower(), name)
         if other != name:
             raise BadInputError(where, f"the columns {other!r} and {name!r}", "names that differ in more than case")
-
-
-def quote(name: str) -> str:
-    """A SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A SQL string."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def scan_sql(view: ViewDef) -> str:

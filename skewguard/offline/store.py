@@ -39,16 +39,8 @@ from skewguard.errors import BadInputError, UnsupportedSourceError
 from skewguard.feast_repo import source_def, view_def
 from skewguard.offline.asof import JoinOptions, largest_first, point_in_time, training_sql
 from skewguard.offline.entity_rows import normalise_entity_rows
-from skewguard.offline.sources import (
-    EVENT_TS,
-    connect,
-    literal,
-    quote,
-    reading,
-    scan_sql,
-    source_columns,
-    timestamp_sql,
-)
+from skewguard.offline.sources import connect, reading, scan_sql, source_columns, timestamp_sql
+from skewguard.sql import EVENT_TS, literal, quote
 
 
 class SkewguardOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]

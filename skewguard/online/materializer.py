@@ -23,8 +23,8 @@ from skewguard.online import scripts
 from skewguard.online.codec import encode_column, encode_timestamp, in_range
 from skewguard.online.connection import guarded
 from skewguard.online.keys import entity_keys, feature_field, timestamp_field
+from skewguard.sql import EVENT_TS
 
-EVENT_TS = "__event_ts"
 _SKIPPED, _WRITTEN, _OVERWRITTEN, _FILLED, _UNCHANGED, _KEPT = range(6)
 _DELETED = 1
 

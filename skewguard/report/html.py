@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -18,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from skewguard.errors import ConfigurationError
+from skewguard.files import write_atomically
 from skewguard.findings import Run
 from skewguard.history import History, Night, dump_nights
 from skewguard.report import words
@@ -85,7 +85,7 @@ def write_report(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            _write_whole(folder / name, text)
+            write_atomically(folder / name, text)
     except OSError as error:
         raise _unwritable("report directory", folder, error) from error
     return folder / "report.html"
@@ -128,7 +128,7 @@ def write_index(state: State) -> Path:
     text = render_index(History(state.history).runs(limit=LISTED))
     try:
         state.root.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, text)
+        write_atomically(path, text)
     except OSError as error:
         raise _unwritable("index directory", state.root, error) from error
     return path
@@ -195,16 +195,3 @@ def _for_script(text: str) -> Markup:
     for char in "<>&\u2028\u2029":
         text = text.replace(char, json.dumps(char)[1:-1] if ord(char) > 127 else f"\\u{ord(char):04x}")
     return Markup(text)  # noqa: S704  (escaped for this very place)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write beside the file's place, force it to disk, then move it there."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with fresh.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)

@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from skewguard import dtypes
-from skewguard.checks.comparison import CREATED_TS, EVENT_TS, ROW_STATE, ViewSides
+from skewguard.checks.comparison import ViewSides
 from skewguard.definitions import FieldDef, SourceDef, ViewDef
+from skewguard.sql import CREATED_TS, EVENT_TS, ROW_STATE
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
 

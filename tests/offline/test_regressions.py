@@ -23,8 +23,9 @@ from skewguard.definitions import FieldDef, Projection, ServiceDef, SourceDef, V
 from skewguard.errors import BadInputError
 from skewguard.offline.asof import latest_rows, point_in_time
 from skewguard.offline.entity_rows import normalise_entity_rows
-from skewguard.offline.sources import connect, quote, source_sql
+from skewguard.offline.sources import connect, source_sql
 from skewguard.online.values import json_text
+from skewguard.sql import quote
 
 AT = datetime(2026, 1, 10, tzinfo=UTC)
 TIME = pa.timestamp("us", "UTC")
