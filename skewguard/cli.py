@@ -331,6 +331,10 @@ def main() -> None:
         raise SystemExit(error.exit_code) from error
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except RuntimeError as error:
+        if "query interrupted" in str(error).lower():  # DuckDB's word for Ctrl-C during a query
+            raise SystemExit(130) from None
+        raise
 
 
 if __name__ == "__main__":

@@ -51,6 +51,14 @@ def parse_duration(value: Any) -> timedelta | None:
     return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
 
 
+def _yaml_off(value: Any) -> Any:
+    """YAML 1.1 reads a bare ``off`` as false."""
+    return "off" if value is False else value
+
+
+TrainingGate = Annotated[Literal["block", "warn", "off"], BeforeValidator(_yaml_off)]
+ServingGate = Annotated[Literal["reject", "annotate", "off"], BeforeValidator(_yaml_off)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 
@@ -61,8 +69,8 @@ class _Strict(BaseModel):
 class Tolerance(_Strict):
     """How far two numbers may be apart and still count as equal: ``relative`` or ``absolute``, whichever is wider."""
 
-    relative: float | None = Field(default=None, ge=0, le=1)
-    absolute: float | None = Field(default=None, ge=0)
+    relative: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    absolute: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
 
 class Freshness(_Strict):
@@ -75,15 +83,15 @@ class Freshness(_Strict):
 class ServicePolicy(_Strict):
     """The policy that holds for one feature service, defaults filled in."""
 
-    training: Literal["block", "warn", "off"] = "block"
-    serving: Literal["reject", "annotate", "off"] = "reject"
+    training: TrainingGate = "block"
+    serving: ServingGate = "reject"
     inconclusive: Action = "block"
     serving_inconclusive: Literal["reject", "annotate"] = "annotate"
     expired: Literal["null", "annotate"] = "null"
     verdict_max_age: Duration | None = timedelta(days=2)
     causes: dict[str, Action] = Field(default_factory=lambda: dict(DEFAULT_ACTIONS))
     severities: dict[str, Action] = Field(default_factory=lambda: dict(_SEVERITIES))
-    max_rate: dict[str, float] = Field(default_factory=dict)
+    max_rate: dict[str, Share] = Field(default_factory=dict)
     min_coverage: float = Field(default=0.95, ge=0, le=1)
     min_rows: int = Field(default=1, ge=0)
     sample: float = Field(default=1.0, gt=0, le=1)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from skewguard.config import Policy
 from skewguard.definitions import ServiceDef
-from skewguard.errors import BadInputError
+from skewguard.errors import BadInputError, ConfigurationError
 from skewguard.gate import decide, enforce_training
 from skewguard.workspace import Clock, Workspace, utc, wall_clock
 
@@ -131,6 +131,10 @@ class SkewGuard(Workspace):
         if begin is not None and begin > end:
             raise BadInputError("start", begin.isoformat(), f"a time at or before the as-of time {end.isoformat()}")
         names = list(views) if views is not None else [v.name for v in self.feast.views() if v.online]
+        if not names:
+            raise ConfigurationError(
+                f"{self.path}: no online feature views in the registry; run `skewguard apply` first."
+            )
         return materialize(self.feast, names, end, start=begin, dry_run=dry_run, progress=progress)
 
     def check(

@@ -22,7 +22,7 @@ from skewguard.collect import Collected, Collector, Progress, newest_event
 from skewguard.definitions import ServiceDef
 from skewguard.errors import ConfigurationError, StoreUnavailableError
 from skewguard.files import write_atomically
-from skewguard.findings import CheckResult, Run
+from skewguard.findings import CheckResult, Run, Verdict
 from skewguard.gate import decide
 from skewguard.history import History
 from skewguard.offline.sources import connect as connect_offline
@@ -144,6 +144,11 @@ def run_checks(workspace: Workspace, service: ServiceDef, context: RunContext) -
     )
 
 
+def is_interrupt(error: BaseException) -> bool:
+    """DuckDB turns Ctrl-C during a query into an error of its own."""
+    return isinstance(error, RuntimeError | duckdb.Error) and "interrupted" in str(error).lower()
+
+
 def guarded(name: str, check: Callable[[], CheckResult]) -> CheckResult:
     """A check's result; what it raises becomes "inconclusive" (a store or a setting) or "crashed" (a bug)."""
     started = time.perf_counter()
@@ -151,7 +156,9 @@ def guarded(name: str, check: Callable[[], CheckResult]) -> CheckResult:
         return replace(check(), seconds=time.perf_counter() - started)
     except (StoreUnavailableError, ConfigurationError) as error:
         return CheckResult(name, "inconclusive", reason=str(error), seconds=time.perf_counter() - started)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
+        if is_interrupt(error):
+            raise KeyboardInterrupt from error
         # The other checks must still be heard: the crash is kept as a result that never passes, and logged whole.
         _LOG.exception("check %s crashed", name)
         reason = f"{type(error).__name__}: {error}"
@@ -180,9 +187,15 @@ def store_run(workspace: Workspace, run: CheckedRun) -> CheckedRun:
     nights = history.trend(run.service)
     history.append(run)
     write_report(run, workspace.state.run_directory(run.run_id), history=nights)
-    if _about_the_present(workspace, run):
+    if _about_the_present(workspace, run) and not _would_open_undecided(workspace, run):
         workspace.state.write_gate(run)
     return run
+
+
+def _would_open_undecided(workspace: Workspace, run: Run) -> bool:
+    """A blocked verdict holds until a run can say otherwise: one that could not decide opens nothing."""
+    before = workspace.state.gate(run.service)
+    return run.verdict is Verdict.INCONCLUSIVE and before is not None and before.verdict is Verdict.BLOCK
 
 
 def _about_the_present(workspace: Workspace, run: Run) -> bool:

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from skewguard import dtypes
 from skewguard.definitions import Projection, ServiceDef
 from skewguard.errors import BadInputError
+from skewguard.offline.entity_rows import typed_column
 from skewguard.on_demand import add_on_demand
 from skewguard.sql import EVENT_TS, ROW_STATE
 from skewguard.ttl import oldest_inside
@@ -56,32 +56,29 @@ def online_vectors(
 
 
 def _entity_table(entity_rows: Sequence[Mapping[str, Any]] | pa.Table, service: ServiceDef) -> pa.Table:
-    needed = [*service.join_keys, *service.request_fields]
     if not isinstance(entity_rows, pa.Table):
         names = list(dict.fromkeys(name for row in entity_rows for name in row))
-        columns = {name: [row.get(name) for row in entity_rows] for name in names}
-        declared = {f.name: dtypes.arrow_type(f.dtype) for f in needed}
-        entity_rows = pa.table({name: _column(name, values, declared.get(name)) for name, values in columns.items()})
-    for field in needed:
+        entity_rows = pa.table({name: _column(name, [row.get(name) for row in entity_rows]) for name in names})
+    if entity_rows.num_rows == 0:
+        raise BadInputError("entity rows", "no rows", "at least one")
+    for field in (*service.join_keys, *service.request_fields):
         if field.name not in entity_rows.column_names:
-            raise BadInputError(f"entity rows, {field.name!r}", "no such column", f"a {field.dtype}")
+            raise BadInputError(f"entity rows, {field.name!r}", "no such column", f"a column of {field.dtype}")
         index = entity_rows.column_names.index(field.name)
-        column = entity_rows.column(index)
-        target = dtypes.arrow_type(field.dtype)
-        if column.type != target:
-            try:
-                entity_rows = entity_rows.set_column(index, field.name, column.cast(target))
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-                raise BadInputError(f"entity rows, {field.name!r}", str(column.type), field.dtype) from error
+        column = typed_column(entity_rows.column(index), field)
+        if column.null_count and field in service.join_keys:
+            raise BadInputError(
+                f"entity rows, {field.name!r}", f"{column.null_count} nulls", f"a {field.dtype} in every row"
+            )
+        entity_rows = entity_rows.set_column(index, field.name, column)
     return entity_rows
 
 
-def _column(name: str, values: list[Any], declared: pa.DataType | None) -> pa.Array:
+def _column(name: str, values: list[Any]) -> pa.Array:
     try:
-        return pa.array(values, declared)
+        return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-        expected = str(declared) if declared is not None else "values of one type"
-        raise BadInputError(f"entity rows, {name!r}", repr(values[:3]), expected) from error
+        raise BadInputError(f"entity rows, {name!r}", repr(values[:3]), "values of one type") from error
 
 
 def _add_view(

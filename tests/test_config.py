@@ -58,6 +58,8 @@ def test_a_service_overrides_single_keys_and_keeps_the_rest() -> None:
         ({"sample": 0}, "sample: got 0"),
         ({"services": ["a"]}, "services: got list; expected a mapping"),
         ({"services": {"s": {"serving": "yes"}}}, "services.s.serving: got 'yes'"),
+        ({"tolerance": {"absolute": float("inf")}}, "tolerance.absolute: got inf"),
+        ({"max_rate": {"missing_online": float("nan")}}, "max_rate.missing_online: got nan"),
         ({"version": 2}, "version: got 2; expected 1"),
     ],
 )
@@ -87,5 +89,10 @@ def test_files(tmp_path: Path) -> None:
         file.write_text(wrong)
         with pytest.raises(PolicyError, match=r"skewguard\.yaml"):
             load_policy(tmp_path)
+    file.write_text("training: off\nserving: off\n")
+    assert (load_policy(tmp_path).for_service("any").training, load_policy(tmp_path).for_service("any").serving) == (
+        "off",
+        "off",
+    )
     file.write_text("")
     assert load_policy(tmp_path).for_service("any") == ServicePolicy()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,15 @@ import pandas as pd
 import pytest
 
 from skewguard import GateBlocked, SkewGuard, Verdict
+from skewguard.definitions import FieldDef, OnDemandDef
 from skewguard.drill import FAULTS, inject
 from skewguard.errors import BadInputError, StoreUnavailableError, UnknownNameError
 from skewguard.findings import Cause, Run
 from skewguard.run_json import load_run
+from skewguard.vectors import _entity_table
 from tests.repos import AS_OF, entity_rows, write_repo
+
+REQUEST_TIME = OnDemandDef("od", (), (), (FieldDef("asked_at", "UNIX_TIMESTAMP"),), "pandas", "")
 
 
 @pytest.fixture
@@ -207,6 +213,30 @@ def test_wrong_names_are_refused_with_the_nearest(live: SkewGuard) -> None:
         live.training_set(entity_rows().drop(columns="amount"), "till_v1")
     with pytest.raises(BadInputError, match="no rows"):
         live.training_set(entity_rows().head(0), "till_v1")
+
+
+@pytest.mark.parametrize("moment", [1788264000, "2026-09-01T12:00:00Z", AS_OF])
+def test_request_times_are_seconds_text_or_datetimes_alike(guard: SkewGuard, moment: Any) -> None:
+    service = replace(guard.service("shop_v1"), on_demand=(REQUEST_TIME,))
+    rows = _entity_table([{"home_shop": "dd", "asked_at": moment}], service)
+    assert rows.column("asked_at").to_pylist() == [AS_OF]
+
+
+@pytest.mark.parametrize("key", [1.5, None, "x", 2**70])
+def test_a_key_that_would_be_changed_is_refused(live: SkewGuard, key: Any) -> None:
+    with pytest.raises(BadInputError, match="till_no"):
+        live.online("till_v1", [{"shop_id": "dd", "till_no": key, "amount": 1.0}])
+
+
+def test_an_undecided_run_does_not_open_a_closed_gate(live: SkewGuard) -> None:
+    inject(live, "till_v1", "lost_key", share=0.3, as_of=AS_OF)
+    assert live.check("till_v1", as_of=AS_OF).verdict is Verdict.BLOCK
+    config = live.path / "feature_store.yaml"
+    config.write_text(re.sub("connection_string: .*", "connection_string: 127.0.0.1:1", config.read_text()))
+    assert SkewGuard(live.path, clock=lambda: AS_OF).check("till_v1", as_of=AS_OF).verdict is Verdict.INCONCLUSIVE
+    state = live.state.gate("till_v1")
+    assert state is not None
+    assert state.verdict is Verdict.BLOCK
 
 
 def test_a_plan_changes_nothing(live: SkewGuard, clean_redis: Any) -> None:

@@ -54,10 +54,10 @@ def normalise_entity_rows(entity_df: Any, service: ServiceDef, *, full_feature_n
             near = nearest(key.name, table.column_names)
             found = f"no such column among {table.column_names}" + (f" (did you mean {near!r}?)" if near else "")
             raise BadInputError(f"entity_df, join key {key.name!r}", found, f"a column of {key.dtype}")
-        table = _replace(table, key.name, _typed(table.column(key.name), key))
+        table = _replace(table, key.name, typed_column(table.column(key.name), key))
     for field in service.request_fields:
         if field.name in table.column_names:
-            table = _replace(table, field.name, _typed(table.column(field.name), field))
+            table = _replace(table, field.name, typed_column(table.column(field.name), field))
     table = _replace(table, name, _moments(table.column(name), name))
     return EntityRows(table, name)
 
@@ -124,8 +124,11 @@ def _replace(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> 
     return table.set_column(table.column_names.index(name), name, column)
 
 
-def _typed(column: pa.ChunkedArray, field: FieldDef) -> pa.ChunkedArray:
-    """A column in the declared dtype; whole floats count as whole numbers (pandas makes them of ints with nulls)."""
+def typed_column(column: pa.ChunkedArray, field: FieldDef) -> pa.ChunkedArray:
+    """A column in the declared dtype; timestamps may be seconds since 1970. Raises BadInputError.
+
+    Whole floats count as whole numbers: pandas makes them of ints with nulls.
+    """
     target = dtypes.arrow_type(field.dtype)
     if column.type == target:
         return column

@@ -317,9 +317,13 @@ def test_a_run_that_breaks_off_converges_when_it_is_run_again() -> None:
 
         with pytest.raises(StoreUnavailableError, match="out of memory"):
             write_rows(client, "p", V, table, batch_size=100, progress=stop)
-        assert client.dbsize() == 300
+        stored = client.dbsize()
+        assert 300 <= stored < 1000  # Redis 6 lets some of a batch through, Redis 7 none
         client.config_set("maxmemory", "0")
-        assert counts(write_rows(client, "p", V, table, batch_size=100)) == {"written": 700, "unchanged": 300}
+        assert counts(write_rows(client, "p", V, table, batch_size=100)) == {
+            "written": 1000 - stored,
+            "unchanged": stored,
+        }
         assert counts(write_rows(client, "p", V, table)) == {"unchanged": 1000}
         client.close()
 
