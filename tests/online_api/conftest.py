@@ -25,6 +25,7 @@ import pytest
 import redis
 
 from skewguard.feast_repo import FeastRepo, quiet_feast
+from skewguard.online.embedded import server_binary
 from skewguard.plan import ServingPlan, compile_plan, load_plan, save_plan
 
 HERE = Path(__file__).parent
@@ -129,7 +130,7 @@ class RedisProcess:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command = [server_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self.process = subprocess.Popen(
             [*command, "--dir", str(self.folder), *self.arguments], stdout=subprocess.DEVNULL
         )
