@@ -1,6 +1,6 @@
 """``python -m online_api``: serves the feature services of a Feast repository.
 
-Exit codes: 0 stopped by a signal, 2 wrong use or configuration, 3 a store that is needed at the start is down.
+Exit codes: 0 stopped by a signal, 2 wrong use or configuration. Redis need not be up at the start.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from skewguard.errors import (
     BadInputError,
     ConfigurationError,
-    GateBlockedError,
+    GateBlocked,
     SkewguardError,
     StoreUnavailableError,
     UnknownNameError,
@@ -87,7 +87,7 @@ KINDS: tuple[tuple[type[Exception], Kind], ...] = (
     (TooLargeError, Kind("too-large", "The request is larger than a limit", 413)),
     (BadInputError, Kind("bad-input", "A value of the request is wrong", 422)),
     (UnsupportedFeatureError, Kind("unsupported", "A definition that this server cannot serve", 501)),
-    (GateBlockedError, Kind("gate-blocked", "The serving gate is closed", 503, retry=True)),
+    (GateBlocked, Kind("gate-blocked", "The serving gate is closed", 503, retry=True)),
     (StoreUnavailableError, Kind("store-unavailable", "The online store cannot be read", 503, retry=True)),
     (NotReadyError, Kind("not-ready", "The server is not ready", 503, retry=True)),
     (TransformFailedError, Kind("transform-failed", "An on-demand feature view failed", 500)),
@@ -119,7 +119,7 @@ def _headers(error: Exception, kind: Kind, retry_after: int) -> dict[str, str]:
     headers = {"Retry-After": str(retry_after)} if kind.retry else {}
     if isinstance(error, UnauthorizedError):
         headers["WWW-Authenticate"] = 'Bearer realm="skewguard"'
-    if isinstance(error, GateBlockedError):
+    if isinstance(error, GateBlocked):
         headers[VERDICT_HEADER] = error.verdict
     if isinstance(error, TooLargeError):
         headers["Connection"] = "close"  # the rest of the body was not read
@@ -133,7 +133,7 @@ def _members(error: Exception) -> dict[str, Any]:
     if isinstance(error, BadInputError):
         members: dict[str, Any] = {"field": error.field, "got": error.got, "expected": error.expected}
         return {**members, "limit": error.limit} if isinstance(error, TooLargeError) else members
-    if isinstance(error, GateBlockedError):
+    if isinstance(error, GateBlocked):
         return {"service": error.service, "verdict": error.verdict, "reasons": list(error.reasons)}
     if isinstance(error, NotReadyError):
         return {"reasons": error.reasons}

@@ -26,7 +26,7 @@ from online_api.store import OnlineStore
 from online_api.values import EPOCH_TEXT, json_value, timestamp_text
 from online_api.verdicts import Verdicts
 from skewguard.definitions import OnDemandDef
-from skewguard.errors import BadInputError, GateBlockedError, UnknownNameError
+from skewguard.errors import BadInputError, GateBlocked, UnknownNameError
 from skewguard.findings import Verdict
 from skewguard.online.keys import entity_keys_of
 from skewguard.plan import ServingPlan
@@ -83,7 +83,7 @@ class FeatureService:
         Raises:
             UnknownNameError, BadInputError: the query does not fit the plan.
             UnsupportedFeatureError: an on-demand view that this server cannot compute.
-            GateBlockedError: a serving gate is closed.
+            GateBlocked: a serving gate is closed.
             StoreUnavailableError: Redis.
             TransformFailedError: an on-demand view.
         """
@@ -117,7 +117,7 @@ class FeatureService:
     def _enter(self, services: tuple[str, ...]) -> Verdict | None:
         try:
             return self._verdicts.enter(services)
-        except GateBlockedError as error:
+        except GateBlocked as error:
             self._metrics.refusals.labels(error.service).inc()
             raise
 

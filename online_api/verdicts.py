@@ -17,7 +17,7 @@ from typing import Any
 
 from online_api.promises import Promise, check_promise
 from online_api.settings import Settings
-from skewguard.errors import GateBlockedError
+from skewguard.errors import GateBlocked
 from skewguard.findings import Verdict
 from skewguard.gate import is_closed
 from skewguard.state import State
@@ -98,7 +98,7 @@ class Verdicts:
         """Pass the gates of the services that a request stands for.
 
         Returns the worst verdict among those whose gate is not off (None where there is none), for the header.
-        Raises GateBlockedError for the first service whose gate is closed.
+        Raises GateBlocked for the first service whose gate is closed.
         """
         found: list[Verdict] = []
         for service in services:
@@ -107,7 +107,7 @@ class Verdicts:
                 continue
             current = self.current(service)
             if is_closed(current.verdict, policy.serving, policy.inconclusive):
-                raise GateBlockedError("serving", service, current.verdict.value, current.reasons)
+                raise GateBlocked("serving", service, current.verdict.value, current.reasons)
             found.append(current.verdict)
         return next((verdict for verdict in _WORST_FIRST if verdict in found), None)
 

@@ -15,6 +15,7 @@ import typer
 if TYPE_CHECKING:
     from skewguard.findings import Run
     from skewguard.guard import SkewGuard
+    from skewguard.materialize import Materialized
 
 app = typer.Typer(
     name="skewguard",
@@ -96,19 +97,36 @@ def materialize(
     json: Json = False,
 ) -> None:
     """Write the latest offline row of each entity to Redis, and move the watermark."""
-    from skewguard.contract import iso
     from skewguard.progress import progress
 
     guard = _guard(repo, as_of)
     with progress("materialize") as report:
         results = guard.materialize(as_of=as_of, views=view, start=start, dry_run=dry_run, progress=report)
     if json:
-        _json([{"view": r.view, "rows": r.rows, "expired": r.expired, "watermark": iso(r.watermark)} for r in results])
+        _json([_materialized(r) for r in results])
         return
     for r in results:
-        done = "would write" if dry_run else "wrote"
+        done = "would change" if dry_run else "changed"
         left_out = f", {r.expired:,} past their TTL left out" if r.expired else ""
-        _print(f"{r.view}: {done} {r.rows:,} rows{left_out}; watermark {r.watermark:%Y-%m-%dT%H:%M:%SZ}")
+        _print(
+            f"{r.view}: {r.rows:,} rows, {done} {r.stats.changed:,}{left_out}; "
+            f"watermark {r.watermark:%Y-%m-%dT%H:%M:%SZ}"
+        )
+
+
+def _materialized(result: Materialized) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from skewguard.contract import iso
+
+    counts = asdict(result.stats)
+    return {
+        "view": result.view,
+        "rows": result.rows,
+        "expired": result.expired,
+        "watermark": iso(result.watermark),
+        **{name: count for name, count in counts.items() if name != "seconds"},
+    }
 
 
 @app.command("training-set")
@@ -314,7 +332,9 @@ def plan(repo: Repo = HERE, json: Json = False) -> None:
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def serve(context: typer.Context, repo: Repo = HERE) -> None:
-    """Serve look-ups over HTTP; further options go to the server (see `python -m online_api --help`)."""
+    """Serve look-ups over HTTP. Options of the server: --host, --port, --workers, --as-of, --plan, --max-body-bytes,
+    --max-entities, --json; `python -m online_api --help` tells them.
+    """
     import os
 
     os.execv(sys.executable, [sys.executable, "-m", "online_api", "--repo", str(repo), *context.args])  # noqa: S606

@@ -25,7 +25,7 @@ import typer
 import yaml
 
 from skewguard.demo_client import Server, feast_remote_lookup
-from skewguard.errors import ConfigurationError, GateBlockedError, SkewguardError
+from skewguard.errors import ConfigurationError, GateBlocked, SkewguardError
 from skewguard.findings import Cause, Run, Verdict
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ class _Demo:
             raise DemoFailedError("not found: " + ", ".join(f"{cause.value} in {view}" for cause, view in missed))
         try:
             self.open().training_set(self.repo / self.settings.entity_rows, self.settings.service)
-        except GateBlockedError as error:
+        except GateBlocked as error:
             _say(f"training gate: refused ({len(error.findings)} findings)")
         else:
             raise DemoFailedError("the training gate let a blocked service through")

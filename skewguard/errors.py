@@ -9,7 +9,7 @@
     |-- UnknownNameError (LookupError)       exit 2   no such service, view, feature, entity, key
     |-- BadInputError (ValueError)           exit 2   a value that the caller gave is wrong
     |-- StoreUnavailableError (ConnectionError) exit 3   Redis or a file is down, refused or broke off
-    |-- GateBlockedError (RuntimeError)      exit 1   the gate refused; carries the findings
+    |-- GateBlocked (RuntimeError)      exit 1   the gate refused; carries the findings
     `-- CorruptValueError (ValueError)       bytes in the online store that do not decode
 
 A message says which field, what came, what would be right, and the nearest name; the parts stay as attributes.
@@ -114,7 +114,7 @@ class CorruptValueError(SkewguardError, ValueError):
         super().__init__(f"cannot decode {raw[:32].hex()}{'...' if len(raw) > 32 else ''}: {reason}")
 
 
-class GateBlockedError(SkewguardError, RuntimeError):
+class GateBlocked(SkewguardError, RuntimeError):  # noqa: N818  (the documented name: a refusal, no mistake)
     """The gate refused training or serving. ``findings`` and ``reasons`` say why, ``verdict`` how."""
 
     exit_code = 1
@@ -129,7 +129,3 @@ class GateBlockedError(SkewguardError, RuntimeError):
         self.findings = tuple(findings)
         lines = "".join(f"\n  - {reason}" for reason in self.reasons)
         super().__init__(f"The {stage} gate of {service!r} is closed (verdict {verdict}):{lines}")
-
-
-GateBlocked = GateBlockedError
-"""The name under which the gate's refusal is documented and exported."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from skewguard.config import Action, ServicePolicy
-from skewguard.errors import GateBlockedError
+from skewguard.errors import GateBlocked
 from skewguard.findings import Cause, CheckResult, Finding, Verdict
 
 _ORDER = {"block": 0, "warn": 1, "ignore": 2}
@@ -80,7 +80,7 @@ def is_closed(verdict: Verdict, gate: str, inconclusive: str) -> bool:
 
 
 def enforce_training(service: str, decision: Decision, policy: ServicePolicy) -> None:
-    """Raise GateBlockedError where the training gate is closed for this decision."""
+    """Raise GateBlocked where the training gate is closed for this decision."""
     if is_closed(decision.verdict, policy.training, policy.inconclusive):
         shown: Iterable[str] = decision.reasons or (f"verdict {decision.verdict.value}",)
-        raise GateBlockedError("training", service, decision.verdict.value, tuple(shown), decision.findings)
+        raise GateBlocked("training", service, decision.verdict.value, tuple(shown), decision.findings)

@@ -66,7 +66,7 @@ class SkewGuard(Workspace):
         request data of on-demand views, and a timestamp column; every other column (labels) is kept. ``allow`` is a
         reason for which a closed gate is overridden; it is written into the contract. ``as_of`` is the moment for which
         the skew gate checks the online store where no verdict is stored yet.
-        Raises GateBlockedError (with the findings), BadInputError, UnknownNameError.
+        Raises GateBlocked (with the findings), BadInputError, UnknownNameError.
         """
         from skewguard import building
 

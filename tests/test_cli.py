@@ -57,7 +57,7 @@ def test_the_whole_day_by_command_line(cli: Cli, tmp_path: Path) -> None:
 
     code, out, _ = cli("materialize", "--as-of", NOW, "--dry-run")
     assert code == 0
-    assert "would write" in out
+    assert "would change" in out
     assert cli("check", "--service", "till_v1", "--as-of", NOW)[0] == 1  # a dry run wrote nothing
     code, out, _ = cli("materialize", "--as-of", NOW, "--json")
     assert (code, {r["view"]: r["rows"] for r in json.loads(out)}) == (

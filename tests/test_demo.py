@@ -28,7 +28,9 @@ def start(workdir: Path) -> subprocess.Popen[str]:
 
 
 def processes_naming(text: str) -> list[str]:
-    found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    found = subprocess.run(
+        ["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     return [line for line in found if text in line and " ps " not in line]
 
 
@@ -54,7 +56,10 @@ def test_the_whole_path_and_nothing_left_behind(tmp_path: Path, number: signal.S
         address = next(line for line in lines if "export SKEWGUARD_REDIS=" in line).split("=", 1)[1].strip()
         assert processes_naming(address)
         process.send_signal(number)
-        process.wait(timeout=60)
+        try:
+            process.wait(timeout=60)
+        finally:
+            process.kill()
     assert (workdir / "model" / "contract.json").is_file()
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and (processes_naming(address) or processes_naming(str(workdir))):

@@ -47,7 +47,7 @@ class Job:
 def run(job: Job, say: Say = lambda _: None) -> dict[str, Any]:
     """Run a job; returns what metrics.json holds. Nothing is written unless all of it worked.
 
-    Raises GateBlockedError where the training gate is closed, BadInputError, UnknownNameError, ConfigurationError,
+    Raises GateBlocked where the training gate is closed, BadInputError, UnknownNameError, ConfigurationError,
     StoreUnavailableError.
     """
     if job.model not in MODEL_KINDS:

@@ -81,13 +81,13 @@ WORDS: Mapping[str, CauseWords] = {
     "late_arrival": CauseWords(
         "row arrived late",
         "The row belongs to a time that was already materialized, but it was written after that run.",
-        "Upstream delivered late, and a materialization never looks back before its watermark.",
+        "Upstream delivered late; what was already materialized is not looked at again until someone asks for it.",
         "Repair writes the late rows; if it happens often, let materialization overlap its last run.",
     ),
     "blocked_correction": CauseWords(
-        "correction refused by Redis",
+        "correction not written",
         "A corrected row has the same event timestamp as the wrong one, and a newer created timestamp.",
-        "Feast's Redis store skips a row whose event timestamp is not newer than the stored one.",
+        "Feast's own writer skips a row whose event timestamp is not newer than the stored one; skewguard's does not.",
         "Repair writes the correction over the stale value.",
     ),
     "out_of_order_write": CauseWords(

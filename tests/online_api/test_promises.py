@@ -10,7 +10,7 @@ import pytest
 from online_api.promises import check_promise
 from online_api.settings import Settings
 from online_api.verdicts import Verdicts
-from skewguard.errors import GateBlockedError
+from skewguard.errors import GateBlocked
 from skewguard.findings import Verdict
 from skewguard.online.connection import RedisSettings
 from skewguard.state import State
@@ -49,7 +49,7 @@ def test_the_gate_closes_and_opens_with_the_contract(tmp_path: Path) -> None:
     assert verdicts.current("s").verdict is Verdict.INCONCLUSIVE
     CONTRACT.save(path)
     assert verdicts.current("s").verdict is Verdict.BLOCK
-    with pytest.raises(GateBlockedError, match="definitions of v"):
+    with pytest.raises(GateBlocked, match="definitions of v"):
         verdicts.enter(["s"])
     replace(CONTRACT, fingerprints={"v": "1"}).save(path)
     assert verdicts.current("s").verdict is Verdict.INCONCLUSIVE

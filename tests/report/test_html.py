@@ -109,7 +109,7 @@ def test_the_tables() -> None:
     for told in (
         "parity ran 21,500 21,480 99.9% 5 4.21 s 20 entity rows have a null join key",
         "replay inconclusive 0 0 n/a 0 0.00 s the serving log holds no request of this day",
-        "6 warns customer_spend.spend_90d correction refused by Redis parity / blocked_correction 212 of 21,480 1.0%",
+        "6 warns customer_spend.spend_90d correction not written parity / blocked_correction 212 of 21,480 1.0%",
         "0.9–1.1%",
         "1998-02-19 00:00 UTC (10 days)",
         "rows compared 21,480 differ 8,114 (37.8%) null offline 240 (1.1%) null online 240 (1.1%)",
