@@ -24,7 +24,8 @@ from skewguard.errors import BadInputError, UnknownNameError
 from skewguard.findings import Cause
 from skewguard.offline.sources import source_sql
 from skewguard.online.codec import encode_column, encode_timestamp
-from skewguard.online.keys import entity_keys, feature_field, timestamp_field
+from skewguard.online.key_columns import entity_keys
+from skewguard.online.keys import feature_field, timestamp_field
 from skewguard.sql import CREATED_TS, EVENT_TS, ROW_STATE, quote
 from skewguard.workspace import utc
 
@@ -166,9 +167,9 @@ def _previous(side: ViewSides, ground: _Ground) -> pa.Table:
 def _write_raw(side: ViewSides, ground: _Ground, rows: pa.Table, features: Sequence[str]) -> None:
     """HSET without any check: what a careless writer does."""
     view = side.view
-    keys = entity_keys(ground.project, view.join_keys, rows)
+    keys = entity_keys(ground.project, view.join_keys, rows).to_pylist()
     columns = {
-        feature_field(view.name, name): encode_column(view.feature(name).dtype, rows.column(name).combine_chunks())
+        feature_field(view.name, name): encode_column(view.feature(name).dtype, rows.column(name)).to_pylist()
         for name in features
     }
     stamps = pc.cast(rows.column(EVENT_TS), pa.int64()).to_pylist()
@@ -215,7 +216,7 @@ def _lost_key(side: ViewSides, ground: _Ground) -> Injection | None:
     if not rows.num_rows:
         return None
     with ground.client.pipeline(transaction=False) as pipe:
-        for key in entity_keys(ground.project, side.view.join_keys, rows):
+        for key in entity_keys(ground.project, side.view.join_keys, rows).to_pylist():
             pipe.unlink(key)
         pipe.execute()
     return Injection("lost_key", side.view.name, None, rows.num_rows, Cause.MISSING_ONLINE)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from skewguard import dtypes
 from skewguard.errors import BadInputError, CorruptValueError
@@ -25,6 +26,7 @@ __all__ = [
     "CORRUPT",
     "NULL",
     "VALUE",
+    "declared",
     "decode_column",
     "decode_timestamp",
     "decode_value",
@@ -32,6 +34,7 @@ __all__ = [
     "encode_timestamp",
     "encode_value",
     "in_range",
+    "vectorised",
 ]
 
 ABSENT, NULL, VALUE, CORRUPT = "absent", "null", "value", "corrupt"
@@ -39,6 +42,7 @@ ABSENT, NULL, VALUE, CORRUPT = "absent", "null", "value", "corrupt"
 
 _STATES: Final = (ABSENT, NULL, VALUE, CORRUPT)
 _FIXED: Final = {"DOUBLE": (0x29, "<f8"), "FLOAT": (0x35, "<f4")}
+_WIDTH: Final = {dtype: 1 + np.dtype(kind).itemsize for dtype, (_, kind) in _FIXED.items()}
 _VARINTS: Final = {"INT32": 0x18, "INT64": 0x20, "BOOL": 0x38, "UNIX_TIMESTAMP": 0x40}
 _TEXTS: Final = {"BYTES": 0x0A, "STRING": 0x12}
 _NUMPY: Final = {
@@ -83,15 +87,15 @@ def decode_timestamp(raw: bytes) -> int:
     return parts[1] * _NS + parts[2]
 
 
-def encode_column(dtype: str, values: pa.Array | pa.ChunkedArray) -> list[bytes]:
-    """The stored bytes of every value of a column; nulls, and NaN in a scalar column, are ``b""``.
+def encode_column(dtype: str, values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The stored bytes of every value of a column, as a binary array; nulls, and NaN in a scalar column, are ``b""``.
 
     The column may have any type that casts to ``dtypes.arrow_type(dtype)`` without loss (timestamps: cut down to the
     second). Raises BadInputError where it does not.
     """
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
-    array = _declared(dtype, values)
+    array = declared(dtype, values)
     if dtype in _FIXED:
         tag, numpy_dtype = _FIXED[dtype]
         numbers = np.asarray(array.fill_null(math.nan), dtype=numpy_dtype)
@@ -100,25 +104,29 @@ def encode_column(dtype: str, values: pa.Array | pa.ChunkedArray) -> list[bytes]
         nulls = np.asarray(array.is_null())
         return _blank(columns.write_varints(_VARINTS[dtype], _integers(dtype, array)), nulls)
     if dtype in _TEXTS:
-        texts = array.fill_null(b"" if dtype == "BYTES" else "").cast(pa.binary()).to_pylist()
+        texts = array.cast(pa.binary()).fill_null(b"")
         return _blank(columns.write_texts(_TEXTS[dtype], texts), np.asarray(array.is_null()))
     if dtypes.element(dtype) == "UNIX_TIMESTAMP":
         array = array.cast(pa.list_(pa.int64()))
-        return [encode_value(dtype, None if v is None else _list_seconds(v)) for v in array.to_pylist()]
-    return [encode_value(dtype, value) for value in array.to_pylist()]
+        seconds = (None if v is None else _list_seconds(v) for v in array.to_pylist())
+        return pa.array([encode_value(dtype, value) for value in seconds], pa.binary())
+    return pa.array([encode_value(dtype, value) for value in array.to_pylist()], pa.binary())
 
 
 def _list_seconds(microseconds: Sequence[int | None]) -> list[int | None]:
     return [None if value is None else value // 1_000_000 for value in microseconds]
 
 
-def _blank(encoded: list[bytes], nulls: columns.Bools) -> list[bytes]:
-    for index in np.flatnonzero(nulls).tolist():
-        encoded[index] = b""
-    return encoded
+def _blank(encoded: pa.Array, nulls: columns.Bools) -> pa.Array:
+    return pc.if_else(pa.array(nulls), pa.scalar(b"", pa.binary()), encoded) if nulls.any() else encoded
 
 
-def _declared(dtype: str, values: pa.Array) -> pa.Array:
+def vectorised(dtype: str) -> bool:
+    """Whether ``encode_column`` takes this dtype without a Python object for each value."""
+    return dtype in _FIXED or dtype in _VARINTS or dtype in _TEXTS
+
+
+def declared(dtype: str, values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """The column in the Arrow type of its dtype; raises BadInputError."""
     if dtype not in BY_DTYPE:
         raise BadInputError("dtype", repr(dtype), f"one of {', '.join(BY_DTYPE)}")
@@ -150,6 +158,9 @@ def decode_column(dtype: str, raws: Sequence[bytes | None]) -> tuple[pa.Array, p
     double rounded to FLOAT, seconds for UNIX_TIMESTAMP, a text for a text-like dtype, list for set), else "corrupt",
     as are bytes that do not decode. Only "value" is not null in the column.
     """
+    plain = _decode_plain(dtype, raws) if dtype in _FIXED and len(raws) else None
+    if plain is not None:
+        return plain, pa.repeat(pa.scalar(VALUE), len(raws))
     codes = np.fromiter((0 if r is None else 2 if r else 1 for r in raws), dtype=np.int8, count=len(raws))
     places = np.flatnonzero(codes == 2)
     present = [raw for raw in raws if raw]
@@ -157,6 +168,20 @@ def decode_column(dtype: str, raws: Sequence[bytes | None]) -> tuple[pa.Array, p
     array = decoder(dtype, present, places, codes)
     # not at import: making an Arrow array from Python imports pandas where it is installed
     return array, pa.array(_STATES).take(pa.array(codes))
+
+
+def _decode_plain(dtype: str, raws: Sequence[bytes | None]) -> pa.Array | None:
+    """A float column in which every row has a value, which is the common case; None for any other column."""
+    if None in raws:
+        return None
+    present = cast("Sequence[bytes]", raws)
+    tag, kind = _FIXED[dtype]
+    if set(map(len, present)) != {_WIDTH[dtype]}:
+        return None
+    table = np.frombuffer(b"".join(present), dtype=np.uint8).reshape(len(present), _WIDTH[dtype])
+    if not (table[:, 0] == tag).all():
+        return None
+    return pa.array(np.ascontiguousarray(table[:, 1:]).view(kind).reshape(len(present)))
 
 
 def _slow(dtype: str, raw: bytes) -> tuple[int, Any]:

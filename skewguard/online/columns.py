@@ -11,23 +11,37 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 Bools = npt.NDArray[np.bool_]
 Array = npt.NDArray[Any]
 _VARINT_BYTES = 10
 
 
-def write_fixed(tag: int, values: Array) -> list[bytes]:
+def binary(table: Array, lengths: Array | None = None) -> pa.Array:
+    """The rows of a table of bytes as a binary array; of each row the first ``lengths`` bytes, all by default."""
+    rows, width = table.shape
+    offsets = np.zeros(rows + 1, dtype=np.int32)
+    if lengths is None:
+        offsets[1:] = np.arange(width, (rows + 1) * width, width)
+        data = np.ascontiguousarray(table)
+    else:
+        np.cumsum(lengths, out=offsets[1:])
+        data = table[np.arange(width) < lengths[:, None]]
+    return pa.Array.from_buffers(pa.binary(), rows, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+
+
+def write_fixed(tag: int, values: Array) -> pa.Array:
     """Each value's bytes (little endian) behind a one-byte tag."""
     width = values.dtype.itemsize
     table = np.empty((len(values), width + 1), dtype=np.uint8)
     table[:, 0] = tag
     table[:, 1:] = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), width)
-    raw = table.tobytes()
-    return [raw[i : i + width + 1] for i in range(0, len(raw), width + 1)]
+    return binary(table)
 
 
-def write_varints(tag: int, values: Array) -> list[bytes]:
+def write_varints(tag: int, values: Array) -> pa.Array:
     """Each integer as a varint (negative ones in ten bytes) behind a one-byte tag."""
     rest = values.astype(np.int64).view(np.uint64)
     table = np.zeros((len(values), _VARINT_BYTES + 1), dtype=np.uint8)
@@ -37,20 +51,17 @@ def write_varints(tag: int, values: Array) -> list[bytes]:
         table[:, index + 1] = (rest & np.uint64(127)).astype(np.uint8)
         rest = rest >> np.uint64(7)
         more = rest > 0
+        if not more.any():
+            break
         table[more, index + 1] |= 128
         lengths[more] = index + 3
-    raw = table.tobytes()
-    step = _VARINT_BYTES + 1
-    return [raw[i * step : i * step + size] for i, size in enumerate(lengths.tolist())]
+    return binary(table, lengths)
 
 
-def write_texts(tag: int, values: Sequence[bytes]) -> list[bytes]:
-    """Each byte string with its length behind a one-byte tag; both tag and length below 128 are one byte."""
-    from skewguard.online.wire import varint
-
-    heads = [bytes([tag, size]) for size in range(128)]
-    lead = bytes([tag])
-    return [(heads[size] if (size := len(v)) < 128 else lead + varint(size)) + v for v in values]
+def write_texts(tag: int, values: pa.Array) -> pa.Array:
+    """Each byte string of a binary array with its length behind a one-byte tag."""
+    heads = write_varints(tag, np.asarray(pc.binary_length(values)))
+    return pc.binary_join_element_wise(heads, values, pa.scalar(b"", pa.binary()))
 
 
 def read_fixed(tag: int, raws: Sequence[bytes], dtype: str) -> tuple[Array, Bools]:

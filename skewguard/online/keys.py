@@ -16,22 +16,19 @@ from typing import Any, Final
 from uuid import UUID
 
 import mmh3
-import numpy as np
-import pyarrow as pa
 
 from skewguard import dtypes
 from skewguard.definitions import FieldDef
-from skewguard.errors import BadInputError, CorruptValueError, UnknownNameError
+from skewguard.errors import BadInputError, CorruptValueError
 from skewguard.online.encoding import whole_seconds
 
 DUMMY_JOIN_KEY: Final = "__dummy_id"
 """The join key under which Feast reads views without entities; its value is the empty text."""
 
 _STRING: Final = 2
-_TYPES: Final = {"BYTES": 1, "STRING": 2, "INT32": 3, "INT64": 4, "UNIX_TIMESTAMP": 8}
-_DTYPES: Final = {number: dtype for dtype, number in _TYPES.items()}
-_NUMBERS: Final = {"INT32": "<i4", "INT64": "<i8", "UNIX_TIMESTAMP": "<i8"}
-_HEAD: Final = struct.Struct("<II")
+TYPES: Final = {"BYTES": 1, "STRING": 2, "INT32": 3, "INT64": 4, "UNIX_TIMESTAMP": 8}
+_DTYPES: Final = {number: dtype for dtype, number in TYPES.items()}
+HEAD: Final = struct.Struct("<II")
 _GLOB: Final = frozenset(b"*?[]\\")
 
 
@@ -55,49 +52,21 @@ def timestamp_field(view: str) -> bytes:
     return b"_ts:" + view.encode()
 
 
-def entity_keys(
-    project: str, join_keys: Sequence[FieldDef], table: pa.Table, columns: Mapping[str, str] | None = None
-) -> list[bytes | None]:
-    """The Redis key of every row of ``table``; None where a join key is null.
-
-    ``columns`` maps a join key to the column that holds it, where the names differ. Without join keys every row has
-    the key of Feast's dummy entity. Raises UnknownNameError for a missing column, BadInputError for a column that does
-    not fit the join key's dtype and for a dtype that Feast has no keys of.
-    """
-    parts = []
-    for key in _sorted(join_keys):
-        column = (columns or {}).get(key.name, key.name)
-        if column not in table.column_names:
-            raise UnknownNameError("column of the entity rows", column, table.column_names)
-        parts.append(_encode_array(key, column_as(key, table.column(column), column)))
-    return _joined(project, join_keys, parts, table.num_rows)
-
-
 def entity_keys_of(
     project: str, join_keys: Sequence[FieldDef], columns: Sequence[Sequence[Any]], rows: int
 ) -> list[bytes | None]:
-    """``entity_keys`` for columns of Python values, one for each of ``join_keys`` and each ``rows`` long.
+    """The Redis key of every row, None where a join key is null, for columns of Python values.
 
-    UNIX_TIMESTAMP takes whole seconds or datetimes. Raises BadInputError for a value of another type.
+    ``columns`` are one for each of ``join_keys`` and each ``rows`` long. UNIX_TIMESTAMP
+    takes whole seconds or datetimes. Raises BadInputError for a value of another type.
     """
     given = {key.name: values for key, values in zip(join_keys, columns, strict=True)}
-    parts = [[_encode_python(key, value) for value in given[key.name]] for key in _sorted(join_keys)]
+    parts = [[_encode_python(key, value) for value in given[key.name]] for key in sorted_keys(join_keys)]
     return _joined(project, join_keys, parts, rows)
 
 
-def column_as(key: FieldDef, column: pa.ChunkedArray | pa.Array, name: str) -> pa.Array:
-    """A column in the Arrow type of a join key; raises BadInputError naming ``name``."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    target = dtypes.arrow_type(key.dtype)
-    if array.type == target:
-        return array
-    try:
-        return array.cast(target, safe=not pa.types.is_timestamp(array.type))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise BadInputError(f"column {name!r}", str(array.type), f"{key.dtype} for join key {key.name!r}") from error
-
-
-def _sorted(join_keys: Sequence[FieldDef]) -> list[FieldDef]:
+def sorted_keys(join_keys: Sequence[FieldDef]) -> list[FieldDef]:
+    """Join keys in the order in which an entity key has them; raises BadInputError for a dtype that has no keys."""
     for key in join_keys:
         if key.dtype not in dtypes.ENTITY_DTYPES:
             expected = f"one of {', '.join(sorted(dtypes.ENTITY_DTYPES))}"
@@ -105,10 +74,15 @@ def _sorted(join_keys: Sequence[FieldDef]) -> list[FieldDef]:
     return sorted(join_keys, key=lambda key: key.name)
 
 
-def _names(names: Sequence[str]) -> bytes:
+def key_head(names: Sequence[str]) -> bytes:
     """Everything of a key before its values."""
     encoded = [name.encode() for name in sorted(names)]
-    return struct.pack("<I", len(encoded)) + b"".join(_HEAD.pack(_STRING, len(name)) + name for name in encoded)
+    return struct.pack("<I", len(encoded)) + b"".join(HEAD.pack(_STRING, len(name)) + name for name in encoded)
+
+
+def dummy_key(project: str) -> bytes:
+    """The Redis key under which views without entities lie."""
+    return key_head([DUMMY_JOIN_KEY]) + HEAD.pack(_STRING, 0) + project.encode()
 
 
 def _joined(
@@ -116,33 +90,14 @@ def _joined(
 ) -> list[bytes | None]:
     tail = project.encode()
     if not join_keys:
-        return [_names([DUMMY_JOIN_KEY]) + _HEAD.pack(_STRING, 0) + tail] * rows
-    head = _names([key.name for key in join_keys])
+        return [dummy_key(project)] * rows
+    head = key_head([key.name for key in join_keys])
     if len(parts) == 1:
         return [None if part is None else head + part + tail for part in parts[0]]
     return [
         None if None in row else head + b"".join(part for part in row if part is not None) + tail
         for row in zip(*parts, strict=True)
     ]
-
-
-def _encode_array(key: FieldDef, array: pa.Array) -> list[bytes | None]:
-    if key.dtype not in _NUMBERS:
-        kind = _TYPES.get(key.dtype, _STRING)
-        return [None if v is None else _HEAD.pack(kind, len(v)) + v for v in array.cast(pa.binary()).to_pylist()]
-    numbers = np.asarray(array.cast(pa.int64()).fill_null(0))
-    if key.dtype == "UNIX_TIMESTAMP":
-        numbers = numbers // 1_000_000
-    data = numbers.astype(_NUMBERS[key.dtype])
-    width = data.dtype.itemsize
-    table = np.empty((len(data), _HEAD.size + width), dtype=np.uint8)
-    table[:, : _HEAD.size] = np.frombuffer(_HEAD.pack(_TYPES[key.dtype], width), dtype=np.uint8)
-    table[:, _HEAD.size :] = data.view(np.uint8).reshape(len(data), width)
-    raw, step = table.tobytes(), _HEAD.size + width
-    encoded: list[bytes | None] = [raw[i : i + step] for i in range(0, len(raw), step)]
-    for index in np.flatnonzero(np.asarray(array.is_null())).tolist():
-        encoded[index] = None
-    return encoded
 
 
 def _encode_python(key: FieldDef, value: Any) -> bytes | None:
@@ -156,7 +111,7 @@ def _encode_python(key: FieldDef, value: Any) -> bytes | None:
         raw = _PACK.get(key.dtype, _text)(value)
     except (struct.error, TypeError, AttributeError) as error:
         raise BadInputError(f"join key {key.name!r}", repr(value), f"a value of dtype {key.dtype}") from error
-    return _HEAD.pack(_TYPES.get(key.dtype, _STRING), len(raw)) + raw
+    return HEAD.pack(TYPES.get(key.dtype, _STRING), len(raw)) + raw
 
 
 def _text(value: Any) -> bytes:
@@ -189,7 +144,7 @@ def parse_key(raw: bytes) -> EntityKey:
 
 def _parse(raw: bytes) -> EntityKey:
     (count,) = struct.unpack_from("<I", raw)
-    if count > len(raw) // _HEAD.size:
+    if count > len(raw) // HEAD.size:
         raise CorruptValueError(raw, f"{count} join keys in {len(raw)} bytes")
     position, names, kinds, values = 4, [], [], []
     for _ in range(count):
@@ -206,8 +161,8 @@ def _parse(raw: bytes) -> EntityKey:
 
 
 def _part(raw: bytes, position: int) -> tuple[int, bytes, int]:
-    kind, size = _HEAD.unpack_from(raw, position)
-    start = position + _HEAD.size
+    kind, size = HEAD.unpack_from(raw, position)
+    start = position + HEAD.size
     if start + size > len(raw):
         raise CorruptValueError(raw, "an entity key that breaks off")
     return kind, raw[start : start + size], start + size
@@ -239,7 +194,7 @@ def scan_pattern(project: str, join_keys: Sequence[FieldDef]) -> bytes:
     It also finds keys of a project whose name ends in this one's: check every key with ``decode_entity_key``.
     """
     names = [key.name for key in join_keys] or [DUMMY_JOIN_KEY]
-    return _escaped(_names(names)) + b"*" + _escaped(project.encode())
+    return _escaped(key_head(names)) + b"*" + _escaped(project.encode())
 
 
 def _escaped(raw: bytes) -> bytes:

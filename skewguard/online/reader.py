@@ -7,22 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-from redis.exceptions import ResponseError
 
 from skewguard import dtypes
 from skewguard.definitions import FieldDef, ViewDef
 from skewguard.errors import CorruptValueError
 from skewguard.online.codec import ABSENT, decode_column, decode_timestamp, in_range
 from skewguard.online.connection import guarded
-from skewguard.online.keys import (
-    DUMMY_JOIN_KEY,
-    column_as,
-    entity_keys,
-    feature_field,
-    parse_key,
-    scan_pattern,
-    timestamp_field,
-)
+from skewguard.online.fetch import WRONG_TYPE, Pace, fetch
+from skewguard.online.key_columns import column_as, entity_keys
+from skewguard.online.keys import DUMMY_JOIN_KEY, feature_field, parse_key, scan_pattern, timestamp_field
 
 KEY_ABSENT, VIEW_ABSENT, PRESENT = "key_absent", "view_absent", "present"
 EVENT_TS, ROW_STATE, STATE_PREFIX = "__event_ts", "__row_state", "__state__"
@@ -34,15 +27,6 @@ _SCAN_COUNT = 1000
 Progress = Callable[[int], None]
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Rows of distinct keys: stored bytes by feature, nanoseconds of the event timestamp, row states."""
-
-    cells: list[list[bytes | None]]
-    timestamps: list[int | None]
-    states: list[str]
-
-
 def read_view(
     client: Any,
     project: str,
@@ -51,7 +35,8 @@ def read_view(
     *,
     features: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
-    batch_size: int = 5000,
+    batch_size: int = 2000,
+    keys_per_second: float | None = None,
     progress: Progress | None = None,
 ) -> pa.Table:
     """What the online store holds of a view for every row of ``entities``, in their order, duplicates and all.
@@ -63,7 +48,8 @@ def read_view(
         entities: rows with the join keys; other columns are ignored.
         features: names of the features to read; all by default.
         columns: join key -> column of ``entities``, where the names differ.
-        batch_size: keys in one pipeline.
+        batch_size: keys asked for at once, and decoded together.
+        keys_per_second: read no faster, so that live traffic is not disturbed; None: as fast as it goes.
         progress: called with the number of rows done since the last call.
 
     Returns:
@@ -77,71 +63,77 @@ def read_view(
     fit its join key.
     """
     wanted = view.features if features is None else tuple(view.feature(name) for name in features)
-    keys = entity_keys(project, view.join_keys, entities, columns)
-    distinct = list(dict.fromkeys(key for key in keys if key is not None))
+    keys = entity_keys(project, view.join_keys, entities, columns).dictionary_encode()
     fields = [*(feature_field(view.name, f.name) for f in wanted), timestamp_field(view.name)]
-    rows = _Rows([], [], [])
-    done = 0
-    for start in range(0, len(distinct), batch_size):
-        batch = distinct[start : start + batch_size]
-        with guarded(client):
-            _read_batch(client, batch, fields, rows)
-        if progress is not None:
-            progress(len(batch))
-        done += len(batch)
-    if progress is not None and len(keys) > done:
-        progress(len(keys) - done)
-    place = {key: index for index, key in enumerate(distinct)}
-    places = pa.array([None if key is None else place[key] for key in keys], pa.int64())
-    return _table(view, wanted, entities, columns or {}, rows, places)
+    parts: list[_Part] = []
+    with guarded(client):
+        for rows in fetch(client, keys.dictionary, fields, batch_size, Pace(keys_per_second)):
+            parts.append(_decoded(wanted, rows))
+            if progress is not None:
+                progress(len(rows))
+    if progress is not None and len(keys) > len(keys.dictionary):
+        progress(len(keys) - len(keys.dictionary))
+    return _table(view, wanted, entities, columns or {}, _Part.joined(parts, wanted), keys.indices)
 
 
-def _read_batch(client: Any, keys: Sequence[bytes], fields: Sequence[bytes], rows: _Rows) -> None:
-    with client.pipeline(transaction=False) as pipe:
-        for key in keys:
-            pipe.hmget(key, fields)
-        replies = pipe.execute(raise_on_error=False)
-    unknown = []
-    stamps: dict[bytes, int | None] = {}
-    for key, reply in zip(keys, replies, strict=True):
-        cells, timestamp, state = _row(reply, len(fields) - 1, stamps)
-        if state is None:
-            unknown.append((len(rows.states), key))
-        rows.cells.append(cells)
-        rows.timestamps.append(timestamp)
-        rows.states.append(state or VIEW_ABSENT)
-    if not unknown:
-        return
-    with client.pipeline(transaction=False) as pipe:
-        for _, key in unknown:
-            pipe.exists(key)
-        found = pipe.execute()
-    for (index, _), exists in zip(unknown, found, strict=True):
-        if not exists:
-            rows.states[index] = KEY_ABSENT
+@dataclass(frozen=True)
+class _Part:
+    """Rows of distinct keys: values and states by feature, event timestamps, row states."""
+
+    values: list[pa.Array]
+    states: list[pa.Array]
+    timestamps: pa.Array
+    row_states: pa.Array
+
+    @staticmethod
+    def joined(parts: Sequence[_Part], wanted: Sequence[FieldDef]) -> _Part:
+        """All parts after one another."""
+        parts = parts or [_decoded(wanted, [])]
+        return _Part(
+            [pa.concat_arrays(columns) for columns in zip(*(part.values for part in parts), strict=True)],
+            [pa.concat_arrays(columns) for columns in zip(*(part.states for part in parts), strict=True)],
+            pa.concat_arrays([part.timestamps for part in parts]),
+            pa.concat_arrays([part.row_states for part in parts]),
+        )
 
 
-def _row(reply: Any, width: int, stamps: dict[bytes, int | None]) -> tuple[list[bytes | None], int | None, str | None]:
-    """Cells, event timestamp and row state of one reply; no state where nothing at all was found.
+def _decoded(wanted: Sequence[FieldDef], rows: Sequence[Any]) -> _Part:
+    """The rows of one batch; the event timestamp is their last field."""
+    width = len(wanted)
+    blank: list[bytes | None] = [None] * (width + 1)
+    cells = [blank if row is None else [_UNREADABLE] * (width + 1) if row is WRONG_TYPE else row for row in rows]
+    columns: list[Sequence[bytes | None]] = list(zip(*cells, strict=True)) if cells else [()] * (width + 1)
+    stamps = {raw: _timestamp(raw) for raw in set(columns[-1])}
+    micros = [stamps[raw] for raw in columns[-1]]
+    damaged = [place for place, raw in enumerate(columns[-1]) if raw is not None and micros[place] is None]
+    if damaged:
+        columns = [_replaced(column, damaged) for column in columns]
+    row_states = [
+        KEY_ABSENT if row is None else VIEW_ABSENT if raw is None else PRESENT
+        for row, raw in zip(rows, columns[-1], strict=True)
+    ]
+    decoded = [decode_column(f.dtype, column) for f, column in zip(wanted, columns[:-1], strict=True)]
+    return _Part(
+        [values for values, _ in decoded],
+        [states for _, states in decoded],
+        pa.array(micros, pa.int64()).cast(dtypes.TIMESTAMP),
+        pa.array(row_states, pa.string()),
+    )
 
-    ``stamps`` remembers event timestamps: the rows of a materialization share few.
-    """
-    if isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE"):
-        return [_UNREADABLE] * width, None, PRESENT
-    if isinstance(reply, Exception):
-        raise reply
-    *cells, raw = reply
+
+def _replaced(column: Sequence[bytes | None], damaged: Sequence[int]) -> list[bytes | None]:
+    cells = list(column)
+    for place in damaged:
+        cells[place] = _UNREADABLE
+    return cells
+
+
+def _timestamp(raw: bytes | None) -> int | None:
+    """Microseconds since 1970; None where there are none."""
     if raw is None:
-        return cells, None, None if all(cell is None for cell in cells) else VIEW_ABSENT
-    if raw not in stamps:
-        stamps[raw] = _timestamp(raw)
-    timestamp = stamps[raw]
-    return ([_UNREADABLE] * width if timestamp is None else cells), timestamp, PRESENT
-
-
-def _timestamp(raw: bytes) -> int | None:
+        return None
     try:
-        return decode_timestamp(raw)
+        return decode_timestamp(raw) // 1000
     except CorruptValueError:
         return None
 
@@ -151,7 +143,7 @@ def _table(
     wanted: Sequence[FieldDef],
     entities: pa.Table,
     columns: Mapping[str, str],
-    rows: _Rows,
+    rows: _Part,
     places: pa.Array,
 ) -> pa.Table:
     names, arrays = [], []
@@ -159,17 +151,11 @@ def _table(
         column = columns.get(key.name, key.name)
         names.append(key.name)
         arrays.append(column_as(key, entities.column(column), column))
-    states = []
-    by_feature = list(zip(*rows.cells, strict=True)) or [()] * len(wanted)
-    for feature, cells in zip(wanted, by_feature, strict=True):
-        values, cell_states = decode_column(feature.dtype, cells)
-        names.append(feature.name)
-        arrays.append(values.take(places))
-        states.append(cell_states.take(places).fill_null(ABSENT))
-    micros = pa.array([None if t is None else t // 1000 for t in rows.timestamps], pa.int64())
+    names += [feature.name for feature in wanted]
+    arrays += [values.take(places) for values in rows.values]
     names += [EVENT_TS, ROW_STATE, *(STATE_PREFIX + feature.name for feature in wanted)]
-    arrays += [micros.cast(dtypes.TIMESTAMP).take(places)]
-    arrays += [pa.array(rows.states, pa.string()).take(places).fill_null(KEY_ABSENT), *states]
+    arrays += [rows.timestamps.take(places), rows.row_states.take(places).fill_null(KEY_ABSENT)]
+    arrays += [states.take(places).fill_null(ABSENT) for states in rows.states]
     return pa.Table.from_arrays(arrays, names=names)
 
 

@@ -42,9 +42,9 @@ _WRITE = (
     + """
 local key, dry, ttl = KEYS[1], ARGV[1] == '1', tonumber(ARGV[3])
 local CHUNK = 1000
-local function set(pairs_)
+local function set(pairs_, first)
   if dry then return end
-  for at = 1, #pairs_, CHUNK do
+  for at = first or 1, #pairs_, CHUNK do
     redis.call('HSET', key, unpack(pairs_, at, math.min(at + CHUNK - 1, #pairs_)))
   end
 end
@@ -53,33 +53,36 @@ local function renew(outcome)
   return outcome
 end
 local function all()
-  local pairs_ = {}
-  for at = 6, #ARGV do pairs_[#pairs_ + 1] = ARGV[at] end
-  set(pairs_)
+  set(ARGV, 6)
+  return renew(1)
 end
 
--- an entity key that holds no hash holds nothing that anybody can read: damage, and in the way
-local kind = redis.call('TYPE', key).ok
-if kind ~= 'hash' and kind ~= 'none' then
-  if dry then return 1 end
-  redis.call('DEL', key)
+local stored = redis.pcall('HGET', key, ARGV[6])
+if type(stored) == 'table' then
+  -- an entity key that holds no hash holds nothing that anybody can read: damage, and in the way
+  if not dry then redis.call('DEL', key) end
+  return all()
 end
-
-local stored, seconds, nanos = redis.call('HGET', key, ARGV[6]), nil, nil
-if stored then seconds, nanos = parts(stored) end
-if not seconds then all() return renew(1) end
-local due, due_nanos = tonumber(ARGV[4]), tonumber(ARGV[5])
-if seconds > due or (seconds == due and nanos > due_nanos) then return 0 end
-if seconds < due or nanos < due_nanos then all() return renew(1) end
+if not stored then return all() end
+if stored ~= ARGV[7] then
+  local seconds, nanos = parts(stored)
+  if not seconds then return all() end
+  local due, due_nanos = tonumber(ARGV[4]), tonumber(ARGV[5])
+  if seconds > due or (seconds == due and nanos > due_nanos) then return 0 end
+  if seconds < due or nanos < due_nanos then return all() end
+end
 
 local missing, changed = {}, {}
-for at = 8, #ARGV, 2 do
-  local current = redis.call('HGET', key, ARGV[at])
-  local target = nil
-  if not current then target = missing elseif current ~= ARGV[at + 1] then target = changed end
-  if target then
-    target[#target + 1] = ARGV[at]
-    target[#target + 1] = ARGV[at + 1]
+for first = 8, #ARGV, 2 * CHUNK do
+  local fields = {}
+  for at = first, math.min(first + 2 * CHUNK - 1, #ARGV), 2 do fields[#fields + 1] = ARGV[at] end
+  for place, current in ipairs(redis.call('HMGET', key, unpack(fields))) do
+    local at, target = first + 2 * (place - 1), nil
+    if not current then target = missing elseif current ~= ARGV[at + 1] then target = changed end
+    if target then
+      target[#target + 1] = ARGV[at]
+      target[#target + 1] = ARGV[at + 1]
+    end
   end
 end
 set(missing)
@@ -139,6 +142,12 @@ DELETE = Script(_DELETE)
 
 Call = tuple[bytes, Sequence[Any]]
 """An entity key and the arguments for it."""
+
+
+def ensure_loaded(client: Any, script: Script) -> None:
+    """Load the script unless Redis has it; raises what redis-py raises."""
+    if not client.script_exists(script.sha)[0]:
+        client.script_load(script.text)
 
 
 def run(client: Any, script: Script, calls: Sequence[Call]) -> list[int]:

@@ -16,9 +16,9 @@ from skewguard.definitions import FieldDef
 from skewguard.errors import BadInputError, CorruptValueError, UnknownNameError
 from skewguard.feast_repo import quiet_feast
 from skewguard.online.embedded import EmbeddedRedis
+from skewguard.online.key_columns import entity_keys
 from skewguard.online.keys import (
     decode_entity_key,
-    entity_keys,
     entity_keys_of,
     feature_field,
     parse_key,
@@ -62,7 +62,7 @@ def test_keys_are_feasts_and_come_apart_again(keys: dict[str, str], project: str
     values = [[data.draw(VALUES[dtype]) for _ in range(2)] for dtype in keys.values()]
     table = pa.table({n: arrow(k.dtype, v) for n, k, v in zip(keys, join_keys, values, strict=True)})
     expected = [feast_key(project, list(keys), list(keys.values()), [v[i] for v in values]) for i in range(2)]
-    assert entity_keys(project, join_keys, table) == expected
+    assert entity_keys(project, join_keys, table).to_pylist() == expected
     assert entity_keys_of(project, join_keys, values, 2) == expected
     assert decode_entity_key(expected[0], project) == {n: v[0] for n, v in zip(keys, values, strict=True)}
     assert decode_entity_key(expected[0], project + "x") is None
@@ -78,10 +78,10 @@ def test_fields_are_feasts(view: str, feature: str) -> None:
 def test_null_keys_renamed_columns_and_casts() -> None:
     join_keys = [FieldDef("a", "INT64"), FieldDef("b", "STRING")]
     table = pa.table({"x": pa.array([1, None, 3], pa.int32()), "b": pa.array(["p", "q", None]).dictionary_encode()})
-    keys = entity_keys("p", join_keys, table, {"a": "x"})
+    keys = entity_keys("p", join_keys, table, {"a": "x"}).to_pylist()
     assert keys == [feast_key("p", ["a", "b"], ["INT64", "STRING"], [1, "p"]), None, None]
     assert entity_keys_of("p", join_keys, [[1, None], ["p", "q"]], 2) == keys[:2]
-    single = entity_keys("p", [FieldDef("x", "INT32")], table)
+    single = entity_keys("p", [FieldDef("x", "INT32")], table).to_pylist()
     assert single == [feast_key("p", ["x"], ["INT32"], [1]), None, feast_key("p", ["x"], ["INT32"], [3])]
 
 
@@ -90,7 +90,7 @@ def test_python_values_of_timestamps_and_uuids() -> None:
     moment = datetime(2026, 9, 1, 0, 0, 0, 999_999, tzinfo=UTC)
     assert entity_keys_of("p", stamp, [[moment]], 1) == entity_keys_of("p", stamp, [[1_788_220_800]], 1)
     fine = pa.table({"t": pa.array([moment], dtypes.TIMESTAMP)})
-    assert entity_keys("p", stamp, fine) == entity_keys_of("p", stamp, [[moment]], 1)
+    assert entity_keys("p", stamp, fine).to_pylist() == entity_keys_of("p", stamp, [[moment]], 1)
     text = [FieldDef("u", "UUID")]
     (key,) = entity_keys_of("p", text, [[UUID(int=1)]], 1)
     assert key == feast_key("p", ["u"], ["STRING"], [str(UUID(int=1))])
@@ -98,7 +98,7 @@ def test_python_values_of_timestamps_and_uuids() -> None:
 
 def test_without_join_keys_it_is_feasts_dummy_entity() -> None:
     expected = feast_key("p", ["__dummy_id"], ["STRING"], [""])
-    assert entity_keys("p", [], pa.table({"one": [1, 2]})) == [expected, expected]
+    assert entity_keys("p", [], pa.table({"one": [1, 2]})).to_pylist() == [expected, expected]
     assert entity_keys_of("p", [], [], 1) == [expected]
 
 
@@ -138,10 +138,10 @@ def test_a_pattern_finds_the_keys_whatever_the_length_of_the_name(length: int, c
     projects = ["prod", "nonprod", "pro*", "p[r]od"]
     for project in projects:
         for definition in (keys, other):
-            for key in entity_keys(project, definition, pa.table({definition[0].name: [1, 2]})):
+            for key in entity_keys(project, definition, pa.table({definition[0].name: [1, 2]})).to_pylist():
                 assert key is not None
                 client.hset(key, "f", "v")
     for project in projects:
         found = {k for k in client.scan_iter(match=scan_pattern(project, keys)) if decode_entity_key(k, project)}
-        assert found == set(entity_keys(project, keys, pa.table({keys[0].name: [1, 2]})))
+        assert found == set(entity_keys(project, keys, pa.table({keys[0].name: [1, 2]})).to_pylist())
     assert len(list(client.scan_iter(match=scan_pattern("prod", keys)))) == 4  # why every key must be decoded
