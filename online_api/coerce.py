@@ -21,6 +21,8 @@ from skewguard.errors import BadInputError
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _EXACT_FLOAT = 2.0**53
 _RANGES = {"INT32": (-(2**31), 2**31 - 1), "INT64": (-(2**63), 2**63 - 1)}
+_EXACT: dict[str, type] = {"INT32": int, "INT64": int, "STRING": str}
+"""Values of just this type need no conversion (a bool is another type)."""
 _TIMESTAMP_RANGE = (-62_135_596_800, 253_402_300_799)  # years 1 to 9999, as google.protobuf.Timestamp
 
 
@@ -34,6 +36,11 @@ def key_column(key: FieldDef, values: Sequence[Any]) -> list[Any]:
     Raises BadInputError with ``field`` ``entities.<name>[<row>]`` for null, for what is no value of the dtype, and for
     what would lose something.
     """
+    exact = _EXACT.get(key.dtype)
+    if exact is not None and set(map(type, values)) == {exact}:
+        low, high = _RANGES.get(key.dtype, (None, None))
+        if low is None or (low <= min(values) and max(values) <= high):
+            return list(values)
     convert = _KEYS.get(key.dtype, _text)
     return [_convert(convert, key, index, value) for index, value in enumerate(values)]
 

@@ -1,4 +1,4 @@
-"""The HTTP endpoints, one function each; docs/http.md tells them. They read the request, call, and write the answer."""
+"""The HTTP endpoints beside the look-up, one function each; docs/http.md tells them."""
 
 from __future__ import annotations
 
@@ -13,36 +13,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from online_api.pages import RUN_ID, has_report
 from online_api.problems import VERDICT_HEADER, NotReadyError
-from online_api.query import parse, read_body
 from online_api.state import ApiState
 from skewguard.errors import ConfigurationError, StoreUnavailableError
 from skewguard.findings import Run
 from skewguard.run_json import load_run
 
 router = APIRouter()
-
-_EXAMPLE = {"feature_service": "my_service", "entities": {"driver_id": [1001, 1002]}, "full_feature_names": False}
-_REQUEST_SCHEMA: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["entities"],
-                    "properties": {
-                        "entities": {"type": "object", "additionalProperties": {"type": "array", "minItems": 1}},
-                        "feature_service": {"type": ["string", "null"]},
-                        "features": {"type": ["array", "null"], "items": {"type": "string"}},
-                        "full_feature_names": {"type": "boolean", "default": False},
-                        "include_feature_view_version_metadata": {"type": "boolean", "default": False},
-                    },
-                },
-                "example": _EXAMPLE,
-            }
-        },
-    }
-}
 
 
 def _state(request: Request) -> ApiState:
@@ -52,18 +28,6 @@ def _state(request: Request) -> ApiState:
 
 def _json(content: Any, headers: dict[str, str] | None = None) -> Response:
     return Response(orjson.dumps(content), 200, headers, "application/json")
-
-
-@router.post("/get-online-features", openapi_extra=_REQUEST_SCHEMA)
-async def get_online_features(request: Request) -> Response:
-    """Feature vectors for entity rows, in Feast's request and response shape."""
-    state = _state(request)
-    limits = state.settings.limits
-    body = await read_body(request, limits.max_body_bytes)
-    query = parse(body, limits)
-    answer = await state.features.answer(query)
-    headers = {} if answer.verdict is None else {VERDICT_HEADER: answer.verdict.value}
-    return Response(answer.body, 200, headers, "application/json")
 
 
 @router.get("/health")

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
-from online_api.values import EARLIEST_NS, LATEST_NS, json_value
+from online_api.decode import INVALID_VALUE, cell, floats, is_float
+from online_api.store import Fields, Reply
+from online_api.values import EARLIEST_NS, LATEST_NS
 from skewguard.definitions import FieldDef, OnDemandDef, Projection, ServiceDef
 from skewguard.errors import BadInputError, CorruptValueError
-from skewguard.online.codec import decode_timestamp, decode_value
-from skewguard.online.keys import feature_field, timestamp_field
+from skewguard.online.keys import KeyEncoder, feature_field, timestamp_field
+from skewguard.online.timestamps import decode_timestamp
 
 PRESENT, NULL_VALUE, NOT_FOUND = "PRESENT", "NULL_VALUE", "NOT_FOUND"
 OUTSIDE_MAX_AGE, INVALID = "OUTSIDE_MAX_AGE", "INVALID"
-
-Reply = Sequence[bytes | None] | None
-"""What Redis answered for one entity key, field by field; None where the key does not hold a hash."""
 
 _US = 1_000
 
@@ -41,10 +41,11 @@ class ViewRead:
 
 @dataclass(frozen=True)
 class KeyGroup:
-    """Views stored under the same entity key: pairs of join key and entity-row column, and the fields to read."""
+    """Views stored under the same entity key: its encoder, the entity-row columns it takes, and the fields to read."""
 
-    keys: tuple[tuple[FieldDef, str], ...]
-    fields: tuple[bytes, ...]
+    encoder: KeyEncoder
+    columns: tuple[str, ...]
+    fields: Fields
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,14 @@ class Lookup:
 
 @dataclass
 class Column:
-    """One feature for all rows: JSON-ready values, statuses, and the stored bytes (empty where there is no value)."""
+    """One feature for all rows: JSON-ready values, statuses, and the stored bytes (empty where there is no value).
+
+    ``statuses`` None: every value is PRESENT.
+    """
 
     values: list[Any]
-    statuses: list[str]
-    raw: list[bytes]
+    statuses: list[str] | None
+    raw: Sequence[bytes]
 
 
 @dataclass
@@ -83,8 +87,8 @@ class ViewColumns:
     columns: dict[str, Column] = field(default_factory=dict)
 
 
-def prepare(service: ServiceDef, full_feature_names: bool) -> Lookup:
-    """The look-up for a service.
+def prepare(project: str, service: ServiceDef, full_feature_names: bool) -> Lookup:
+    """The look-up for a service of a project.
 
     Raises BadInputError when two columns of the answer would have the same name.
     """
@@ -106,10 +110,15 @@ def prepare(service: ServiceDef, full_feature_names: bool) -> Lookup:
     return Lookup(
         service,
         tuple(key_columns.values()),
-        tuple(KeyGroup(keys, tuple(slots)) for keys, slots in groups.items()),
+        tuple(_group(project, keys, slots) for keys, slots in groups.items()),
         tuple(reads),
         outputs,
     )
+
+
+def _group(project: str, keys: Sequence[tuple[FieldDef, str]], slots: Mapping[bytes, int]) -> KeyGroup:
+    encoder = KeyEncoder(project, [key for key, _ in keys])
+    return KeyGroup(encoder, tuple(column for _, column in keys), Fields(tuple(slots)))
 
 
 def _view_read(projection: Projection, group: int, slots: dict[bytes, int]) -> ViewRead:
@@ -131,21 +140,75 @@ def read_views(
     lookup: Lookup, replies: Sequence[Sequence[Reply]], as_of_ns: int, keep_expired: bool
 ) -> list[ViewColumns]:
     """The views of a look-up, one for each of ``lookup.reads``, from the replies (by group, then by row)."""
-    return [_read_view(read, replies[read.group], as_of_ns, keep_expired) for read in lookup.reads]
+    # a key without a hash has no columns to turn: every view of its group goes row by row
+    turned = [None if None in rows else list(zip(*rows, strict=True)) for rows in replies]
+    views = []
+    for read in lookup.reads:
+        columns = turned[read.group]
+        view = None if columns is None else _whole_view(read, columns, as_of_ns)
+        views.append(view or _read_view(read, replies[read.group], as_of_ns, keep_expired))
+    return views
+
+
+def _whole_view(read: ViewRead, columns: Sequence[Sequence[bytes | None]], as_of_ns: int) -> ViewColumns | None:
+    """The view where each row has it and it is not expired, which is the common case; None otherwise."""
+    stamps = columns[read.timestamp_slot]
+    moments = {raw: _moment(raw) for raw in set(stamps)}
+    oldest_fresh = EARLIEST_NS if read.ttl_ns is None else as_of_ns - read.ttl_ns
+    if any(moment is None or moment < oldest_fresh for moment in moments.values()):
+        return None
+    view = ViewColumns([moments[raw] for raw in stamps])
+    together = [(f, columns[slot]) for f, slot in read.features if is_float(f.dtype)]
+    decoded = _floats_by_name(together)
+    for feature, slot in read.features:
+        raws = columns[slot]
+        values = decoded.get(feature.name) or _plain_values(raws)
+        view.columns[feature.name] = (
+            _column(raws, [PRESENT] * len(raws), keep_expired=False)
+            if values is None
+            else Column(values, None, cast("Sequence[bytes]", raws))
+        )
+    return view
+
+
+def _floats_by_name(columns: Sequence[tuple[FieldDef, Sequence[bytes | None]]]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for dtype in {feature.dtype for feature, _ in columns}:
+        same = [(feature.name, raws) for feature, raws in columns if feature.dtype == dtype]
+        decoded = floats(dtype, [raws for _, raws in same])
+        if decoded is not None:
+            found.update(zip((name for name, _ in same), decoded, strict=True))
+    return found
+
+
+def _plain_values(raws: Sequence[bytes | None]) -> list[Any] | None:
+    """The values of a column in which every row has one; None for any other column."""
+    if None in raws or b"" in raws:
+        return None
+    values = [cell(raw) for raw in cast("Sequence[bytes]", raws)]
+    return None if None in values or INVALID_VALUE in values else values
 
 
 def _read_view(read: ViewRead, replies: Sequence[Reply], as_of_ns: int, keep_expired: bool) -> ViewColumns:
     states = [_row_state(read, reply, as_of_ns) for reply in replies]
     view = ViewColumns([timestamp for _, timestamp in states])
+    row_states = [state for state, _ in states]
     for feature, slot in read.features:
-        column = Column([], [], [])
-        for reply, (state, _) in zip(replies, states, strict=True):
-            value, status, raw = _cell(None if reply is None else reply[slot], state, keep_expired)
-            column.values.append(value)
-            column.statuses.append(status)
-            column.raw.append(raw)
-        view.columns[feature.name] = column
+        raws = [None if reply is None else reply[slot] for reply in replies]
+        view.columns[feature.name] = _column(raws, row_states, keep_expired)
     return view
+
+
+def _column(raws: Sequence[bytes | None], row_states: Sequence[str], keep_expired: bool) -> Column:
+    column = Column([], [], raw := [])
+    statuses: list[str] = []
+    for stored, state in zip(raws, row_states, strict=True):
+        value, status, kept = _cell(stored, state, keep_expired)
+        column.values.append(value)
+        statuses.append(status)
+        raw.append(kept)
+    column.statuses = statuses
+    return column
 
 
 def _row_state(read: ViewRead, reply: Reply, as_of_ns: int) -> tuple[str, int | None]:
@@ -154,14 +217,23 @@ def _row_state(read: ViewRead, reply: Reply, as_of_ns: int) -> tuple[str, int | 
     raw = reply[read.timestamp_slot]
     if raw is None:
         return NOT_FOUND, None
-    try:
-        timestamp = decode_timestamp(raw)
-    except CorruptValueError:
-        return INVALID, None
-    if not EARLIEST_NS <= timestamp <= LATEST_NS:
+    timestamp = _moment(raw)
+    if timestamp is None:
         return INVALID, None
     expired = read.ttl_ns is not None and as_of_ns - timestamp > read.ttl_ns
     return (OUTSIDE_MAX_AGE if expired else PRESENT), timestamp
+
+
+@lru_cache(maxsize=4096)
+def _moment(raw: bytes | None) -> int | None:
+    """Nanoseconds since 1970 of a stored event timestamp; None where there is none, or none that can be read."""
+    if raw is None:
+        return None
+    try:
+        timestamp = decode_timestamp(raw)
+    except CorruptValueError:
+        return None
+    return timestamp if EARLIEST_NS <= timestamp <= LATEST_NS else None
 
 
 def _cell(raw: bytes | None, state: str, keep_expired: bool) -> tuple[Any, str, bytes]:
@@ -172,13 +244,10 @@ def _cell(raw: bytes | None, state: str, keep_expired: bool) -> tuple[Any, str, 
         return None, NOT_FOUND, b""
     if state == OUTSIDE_MAX_AGE and not keep_expired:
         return None, OUTSIDE_MAX_AGE, b""
-    if not raw:
-        return None, NULL_VALUE if state == PRESENT else state, b""
-    try:
-        value = json_value(decode_value(raw))
-    except CorruptValueError:
+    value = cell(raw) if raw else None
+    if value is INVALID_VALUE:
         return None, INVALID, b""
-    if value is None:  # null written out, as Feast does for a timestamp that is none (NaT)
+    if value is None:  # also a null written out, as Feast does for a timestamp that is none (NaT)
         return None, NULL_VALUE if state == PRESENT else state, b""
     return value, state, raw
 

@@ -24,6 +24,9 @@ class Metrics:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self.registry = CollectorRegistry()
+        # finding a child by its labels takes longer than counting in it
+        self._status_children: dict[tuple[str, str], Counter] = {}
+        self._request_children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self.requests = Counter(
             "skewguard_http_requests", "Requests by route and status.", ["route", "status"], registry=self.registry
         )
@@ -56,8 +59,20 @@ class Metrics:
 
     def count_statuses(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Add feature values, by (view, status)."""
-        for (view, status), count in counts.items():
-            self.statuses.labels(view, status).inc(count)
+        for labels, count in counts.items():
+            child = self._status_children.get(labels)
+            if child is None:
+                child = self._status_children[labels] = self.statuses.labels(*labels)
+            child.inc(count)
+
+    def count_request(self, route: str, status: int, seconds: float) -> None:
+        """Add one request."""
+        children = self._request_children.get((route, status))
+        if children is None:
+            children = self.requests.labels(route, str(status)), self.seconds.labels(route)
+            self._request_children[route, status] = children
+        children[0].inc()
+        children[1].observe(seconds)
 
     def show_verdict(self, service: str, verdict: Verdict) -> None:
         """Set the gauge of one service."""

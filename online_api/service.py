@@ -28,13 +28,12 @@ from online_api.verdicts import Verdicts
 from skewguard.definitions import OnDemandDef
 from skewguard.errors import BadInputError, GateBlocked, UnknownNameError
 from skewguard.findings import Verdict
-from skewguard.online.keys import entity_keys_of
 from skewguard.plan import ServingPlan
 
 PREPARED = 1024
 """Look-ups kept prepared: one for each distinct service or feature list."""
 
-INLINE_CELLS = 4_000
+INLINE_CELLS = 20_000
 """A request with more values is worked on in a thread, so that the others go on."""
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
@@ -112,7 +111,7 @@ class FeatureService:
             if view.name in self._plan.unsupported:
                 reason = self._plan.unsupported[view.name]
                 raise UnsupportedFeatureError(f"On-demand feature view {view.name!r} cannot be served: {reason}.")
-        return prepare(definition, full), guarded_by
+        return prepare(self._plan.project, definition, full), guarded_by
 
     def _enter(self, services: tuple[str, ...]) -> Verdict | None:
         try:
@@ -136,9 +135,7 @@ class FeatureService:
         request_data = {name: request_column(f, query.entities[name]) for name, f in wanted.items()}
         keys = []
         for group in lookup.groups:
-            names = [key for key, _ in group.keys]
-            columns = [echoed[column] for _, column in group.keys]
-            encoded = entity_keys_of(self._plan.project, names, columns, query.rows)
+            encoded = group.encoder.encode([echoed[column] for column in group.columns], query.rows)
             keys.append([key for key in encoded if key is not None])  # nulls were refused above
         return _Bound(echoed, request_data, keys)
 
@@ -158,17 +155,19 @@ class FeatureService:
 
     async def _read(self, lookup: Lookup, keys: Sequence[Sequence[bytes]]) -> list[list[Any]]:
         """Replies by group and row; each distinct key is read once."""
-        positions: list[dict[bytes, int]] = []
-        commands: list[tuple[bytes, Sequence[bytes]]] = []
-        for group, column in zip(lookup.groups, keys, strict=True):
-            seen: dict[bytes, int] = {}
-            for key in column:
-                if key not in seen:
-                    seen[key] = len(commands)
-                    commands.append((key, group.fields))
-            positions.append(seen)
-        replies = await self._store.read(commands)
-        return [[replies[seen[key]] for key in column] for seen, column in zip(positions, keys, strict=True)]
+        distinct = [list(dict.fromkeys(column)) for column in keys]
+        asked = [(group.fields, column) for group, column in zip(lookup.groups, distinct, strict=True)]
+        replies = await self._store.read(asked)
+        by_group = []
+        start = 0
+        for once, column in zip(distinct, keys, strict=True):
+            part = replies[start : start + len(once)]
+            start += len(once)
+            if len(once) < len(column):
+                place = {key: index for index, key in enumerate(once)}
+                part = [part[place[key]] for key in column]
+            by_group.append(part)
+        return by_group
 
     # -- after Redis --------------------------------------------------------------------------------------------------
 
@@ -176,16 +175,23 @@ class FeatureService:
         keep_expired = self._settings.policy(query.service or "").expired == "annotate"
         as_of_ns = (as_of - _EPOCH) // timedelta(microseconds=1) * 1_000
         views = read_views(lookup, replies, as_of_ns, keep_expired)
-        epoch = [EPOCH_TEXT] * query.rows
-        present = [PRESENT] * query.rows
+        epoch = _constant(EPOCH_TEXT, query.rows)
+        present = _constant(PRESENT, query.rows)
         names = [*bound.echoed, *lookup.outputs]
         results = [_vector([json_value(v) for v in values], present, epoch) for values in bound.echoed.values()]
         statuses: Counter[tuple[str, str]] = Counter()
         for read, view in zip(lookup.reads[: len(lookup.service.projections)], views, strict=False):
-            texts = [timestamp_text(timestamp) for timestamp in view.timestamps]
+            texts = orjson.Fragment(orjson.dumps([timestamp_text(timestamp) for timestamp in view.timestamps]))
+            whole = 0
             for column in view.columns.values():
-                results.append(_vector(column.values, column.statuses, texts))
-                _count(statuses, read.view, column.statuses)
+                if column.statuses is None:
+                    whole += 1
+                    results.append({"values": column.values, "statuses": present, "event_timestamps": texts})
+                else:
+                    results.append(_vector(column.values, column.statuses, texts))
+                    _count(statuses, read.view, column.statuses)
+            if whole:
+                statuses[read.view, PRESENT] += whole * query.rows
         if lookup.service.on_demand:
             results += self._on_demand_vectors(lookup, bound, views, query.rows, statuses)
         self._metrics.count_statuses(statuses)
@@ -210,7 +216,7 @@ class FeatureService:
             for feature in definition.features:
                 column = outputs[feature.name]
                 results.append(_vector(column.values, column.statuses, texts))
-                _count(statuses, definition.name, column.statuses)
+                _count(statuses, definition.name, column.statuses or [])
         return results
 
     def _versions(self, lookup: Lookup) -> list[dict[str, Any]]:
@@ -221,17 +227,20 @@ class FeatureService:
         return found
 
 
-def _inputs(definition: OnDemandDef, views: Mapping[str, ViewColumns]) -> dict[tuple[str, str], list[bytes]]:
+def _inputs(definition: OnDemandDef, views: Mapping[str, ViewColumns]) -> dict[tuple[str, str], Sequence[bytes]]:
     return {(p.name, f.name): views[p.name].columns[f.name].raw for p in definition.inputs for f in p.features}
 
 
-def _vector(values: list[Any], statuses: list[str], timestamps: list[str]) -> dict[str, Any]:
+@lru_cache(maxsize=64)
+def _constant(text: str, rows: int) -> orjson.Fragment:
+    """A list of the same text so many times, as JSON."""
+    return orjson.Fragment(orjson.dumps([text] * rows))
+
+
+def _vector(values: list[Any], statuses: Any, timestamps: Any) -> dict[str, Any]:
     return {"values": values, "statuses": statuses, "event_timestamps": timestamps}
 
 
 def _count(counts: Counter[tuple[str, str]], view: str, statuses: Sequence[str]) -> None:
-    if len(statuses) == 1:
-        counts[view, statuses[0]] += 1
-    else:
-        for status, number in Counter(statuses).items():
-            counts[view, status] += number
+    for status, number in Counter(statuses).items():
+        counts[view, status] += number

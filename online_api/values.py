@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 EPOCH_TEXT = "1970-01-01T00:00:00Z"
@@ -51,6 +52,7 @@ def _not_finite(value: float) -> str:
     return "Infinity" if value > 0 else "-Infinity"
 
 
+@lru_cache(maxsize=4096)
 def timestamp_text(nanoseconds: int | None) -> str:
     """RFC 3339 in UTC with 0, 3, 6 or 9 decimals, as many as needed; 1970 where there is no timestamp."""
     if not nanoseconds:

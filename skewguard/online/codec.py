@@ -1,8 +1,4 @@
-"""Feast's stored bytes and Arrow columns: ``feast.types.Value`` and the event timestamps of the Redis layout.
-
-Nothing here imports Feast. ``encode_value`` and ``decode_value`` take one value, ``encode_column`` and
-``decode_column`` a column of a declared dtype.
-"""
+"""Columns of a declared dtype in Arrow, and Feast's stored bytes (``feast.types.Value``), without Feast."""
 
 from __future__ import annotations
 
@@ -17,25 +13,10 @@ import pyarrow.compute as pc
 
 from skewguard import dtypes
 from skewguard.errors import BadInputError, CorruptValueError
-from skewguard.online import columns, wire
+from skewguard.online import columns
 from skewguard.online.encoding import encode_value
-from skewguard.online.values import BY_DTYPE, decode_typed, decode_value, json_text
-
-__all__ = [
-    "ABSENT",
-    "CORRUPT",
-    "NULL",
-    "VALUE",
-    "declared",
-    "decode_column",
-    "decode_timestamp",
-    "decode_value",
-    "encode_column",
-    "encode_timestamp",
-    "encode_value",
-    "in_range",
-    "vectorised",
-]
+from skewguard.online.timestamps import SECONDS, in_range
+from skewguard.online.values import BY_DTYPE, decode_typed, json_text
 
 ABSENT, NULL, VALUE, CORRUPT = "absent", "null", "value", "corrupt"
 """The states of a stored field: nil, empty bytes, a value of the declared dtype, anything else."""
@@ -53,38 +34,6 @@ _NUMPY: Final = {
     "BOOL": "?",
     "UNIX_TIMESTAMP": "<i8",
 }
-_NS: Final = 1_000_000_000
-_SECONDS: Final = (-62_135_596_800, 253_402_300_799)
-"""Years 1 to 9999: what google.protobuf.Timestamp may hold, and what a date of Python or DuckDB can show."""
-
-
-def in_range(seconds: int) -> bool:
-    """Whether seconds since 1970 lie in the years 1 to 9999."""
-    return _SECONDS[0] <= seconds <= _SECONDS[1]
-
-
-def encode_timestamp(nanoseconds: int) -> bytes:
-    """``google.protobuf.Timestamp`` bytes of nanoseconds since 1970 (UTC); 1970 itself is ``b""``.
-
-    Raises BadInputError outside the years 1 to 9999.
-    """
-    seconds, nanos = divmod(int(nanoseconds), _NS)
-    if not in_range(seconds):
-        raise BadInputError("event timestamp", f"{seconds} seconds since 1970", "a time in the years 1 to 9999")
-    first = b"\x08" + wire.varint(seconds) if seconds else b""
-    return first + b"\x10" + wire.varint(nanos) if nanos else first
-
-
-def decode_timestamp(raw: bytes) -> int:
-    """Nanoseconds since 1970 (UTC) in the bytes of a ``google.protobuf.Timestamp``; raises CorruptValueError."""
-    parts = {1: 0, 2: 0}
-    for number, wire_type, payload in wire.read_fields(raw):
-        if number not in parts or wire_type != wire.VARINT or not isinstance(payload, int):
-            raise CorruptValueError(raw, f"field {number} in an event timestamp")
-        parts[number] = wire.signed64(payload)
-    if not in_range(parts[1]) or not 0 <= parts[2] < _NS:
-        raise CorruptValueError(raw, "an event timestamp outside the years 1 to 9999")
-    return parts[1] * _NS + parts[2]
 
 
 def encode_column(dtype: str, values: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -201,7 +150,7 @@ def _decode_numbers(dtype: str, present: Sequence[bytes], places: columns.Array,
     else:
         numbers, fits = columns.read_varints(_VARINTS[dtype], present)
     if dtype == "UNIX_TIMESTAMP":
-        fits &= (numbers >= _SECONDS[0]) & (numbers <= _SECONDS[1])
+        fits &= (numbers >= SECONDS[0]) & (numbers <= SECONDS[1])
     full = np.zeros(len(codes), dtype=_NUMPY[dtype])
     full[places] = numbers.astype(_NUMPY[dtype], copy=False)
     for index in np.flatnonzero(~fits).tolist():

@@ -256,3 +256,19 @@ def _explained(error: Exception) -> tuple[str, str]:
     if unreachable or isinstance(error, exceptions.ConnectionError | OSError):
         return f"not reachable ({detail or type(error).__name__})", "Is it running, and is the address right?"
     return f"{type(error).__name__}: {detail}", "Run again; what was written stays, what was not is written then."
+
+
+_REPLY_ERRORS: Mapping[str, type[Exception]] = {
+    "LOADING": exceptions.BusyLoadingError,
+    "NOAUTH": exceptions.AuthenticationError,
+    "WRONGPASS": exceptions.AuthenticationError,
+    "NOPERM": exceptions.NoPermissionError,
+    "READONLY": exceptions.ReadOnlyError,
+    "OOM": exceptions.OutOfMemoryError,
+}
+
+
+def reply_error(text: str) -> Exception:
+    """An error that Redis answered, as the class that redis-py gives it; for replies that are read without redis-py."""
+    code, _, rest = text.partition(" ")
+    return _REPLY_ERRORS[code](rest) if code in _REPLY_ERRORS else exceptions.ResponseError(text)

@@ -14,9 +14,10 @@ from skewguard import dtypes
 from skewguard.definitions import ViewDef
 from skewguard.errors import BadInputError, UnknownNameError
 from skewguard.online import resp
-from skewguard.online.codec import declared, encode_column, encode_timestamp, in_range, vectorised
+from skewguard.online.codec import declared, encode_column, vectorised
 from skewguard.online.key_columns import entity_keys
 from skewguard.online.keys import feature_field, timestamp_field
+from skewguard.online.timestamps import encode_timestamp, in_range
 from skewguard.sql import EVENT_TS
 
 

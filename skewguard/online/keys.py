@@ -52,17 +52,47 @@ def timestamp_field(view: str) -> bytes:
     return b"_ts:" + view.encode()
 
 
-def entity_keys_of(
-    project: str, join_keys: Sequence[FieldDef], columns: Sequence[Sequence[Any]], rows: int
-) -> list[bytes | None]:
-    """The Redis key of every row, None where a join key is null, for columns of Python values.
+class KeyEncoder:
+    """The Redis keys of entities with the same join keys, from Python values; prepared once, used for every request.
 
-    ``columns`` are one for each of ``join_keys`` and each ``rows`` long. UNIX_TIMESTAMP
-    takes whole seconds or datetimes. Raises BadInputError for a value of another type.
+    Without join keys every row has the key of Feast's dummy entity. Raises BadInputError for a dtype that Feast has no
+    keys of.
     """
-    given = {key.name: values for key, values in zip(join_keys, columns, strict=True)}
-    parts = [[_encode_python(key, value) for value in given[key.name]] for key in sorted_keys(join_keys)]
-    return _joined(project, join_keys, parts, rows)
+
+    def __init__(self, project: str, join_keys: Sequence[FieldDef]) -> None:
+        in_order = sorted_keys(join_keys)
+        self._keys = in_order
+        self._places = [list(join_keys).index(key) for key in in_order]
+        self._tail = project.encode()
+        self._head = key_head([key.name for key in in_order]) if in_order else dummy_key(project)
+        self._number: Callable[[Any], bytes] | None = None
+        if len(in_order) == 1 and in_order[0].dtype in ("INT32", "INT64"):
+            self._number = _PACK[in_order[0].dtype]
+            kind = TYPES[in_order[0].dtype]
+            self._number_head = self._head + HEAD.pack(kind, 4 if in_order[0].dtype == "INT32" else 8)
+
+    def encode(self, columns: Sequence[Sequence[Any]], rows: int) -> list[bytes | None]:
+        """The key of every row, None where a join key is null.
+
+        ``columns`` are one for each join key, in the order given at first, and each ``rows`` long. UNIX_TIMESTAMP
+        takes whole seconds or datetimes. Raises BadInputError for a value of another type.
+        """
+        if not self._keys:
+            return [self._head] * rows
+        if self._number is not None:
+            number, head, tail = self._number, self._number_head, self._tail
+            try:
+                return [head + number(value) + tail for value in columns[0]]
+            except (struct.error, TypeError):
+                pass  # a null, or a value that the general way names
+        parts = [
+            [_encode_python(key, value) for value in columns[place]]
+            for key, place in zip(self._keys, self._places, strict=True)
+        ]
+        return [
+            None if None in row else self._head + b"".join(part for part in row if part is not None) + self._tail
+            for row in zip(*parts, strict=True)
+        ]
 
 
 def sorted_keys(join_keys: Sequence[FieldDef]) -> list[FieldDef]:
@@ -83,21 +113,6 @@ def key_head(names: Sequence[str]) -> bytes:
 def dummy_key(project: str) -> bytes:
     """The Redis key under which views without entities lie."""
     return key_head([DUMMY_JOIN_KEY]) + HEAD.pack(_STRING, 0) + project.encode()
-
-
-def _joined(
-    project: str, join_keys: Sequence[FieldDef], parts: Sequence[Sequence[bytes | None]], rows: int
-) -> list[bytes | None]:
-    tail = project.encode()
-    if not join_keys:
-        return [dummy_key(project)] * rows
-    head = key_head([key.name for key in join_keys])
-    if len(parts) == 1:
-        return [None if part is None else head + part + tail for part in parts[0]]
-    return [
-        None if None in row else head + b"".join(part for part in row if part is not None) + tail
-        for row in zip(*parts, strict=True)
-    ]
 
 
 def _encode_python(key: FieldDef, value: Any) -> bytes | None:

@@ -11,11 +11,12 @@ import pyarrow as pa
 from skewguard import dtypes
 from skewguard.definitions import FieldDef, ViewDef
 from skewguard.errors import CorruptValueError
-from skewguard.online.codec import ABSENT, decode_column, decode_timestamp, in_range
+from skewguard.online.codec import ABSENT, decode_column
 from skewguard.online.connection import guarded
 from skewguard.online.fetch import WRONG_TYPE, Pace, fetch
 from skewguard.online.key_columns import column_as, entity_keys
 from skewguard.online.keys import DUMMY_JOIN_KEY, feature_field, parse_key, scan_pattern, timestamp_field
+from skewguard.online.timestamps import decode_timestamp, in_range
 
 KEY_ABSENT, VIEW_ABSENT, PRESENT = "key_absent", "view_absent", "present"
 EVENT_TS, ROW_STATE, STATE_PREFIX = "__event_ts", "__row_state", "__state__"

@@ -11,18 +11,10 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from skewguard.online.wire import resp_argument
+
 _END = b"\r\n"
 _SHORT = 1024
-
-
-def bulk(value: bytes) -> bytes:
-    """One argument."""
-    return b"$%d\r\n%b\r\n" % (len(value), value)
-
-
-def command(*arguments: bytes) -> bytes:
-    """One command."""
-    return b"*%d\r\n" % len(arguments) + b"".join(map(bulk, arguments))
 
 
 def arguments(values: pa.Array) -> pa.Array:
@@ -37,7 +29,7 @@ def commands(parts: Sequence[bytes | pa.Array]) -> pa.Array:
     """
     pieces: list[bytes | pa.Array] = [b"*%d\r\n" % len(parts)]
     for part in parts:
-        pieces += [bulk(part)] if isinstance(part, bytes) else _argument(part)
+        pieces += [resp_argument(part)] if isinstance(part, bytes) else _argument(part)
     return _joined(pieces)
 
 

@@ -16,11 +16,12 @@ from redis.exceptions import ResponseError
 
 from skewguard.errors import CorruptValueError
 from skewguard.online import resp
-from skewguard.online.codec import decode_timestamp
 from skewguard.online.encoded import EncodedRows
 from skewguard.online.pipe import Buffer, Pipe
+from skewguard.online.timestamps import decode_timestamp
+from skewguard.online.wire import resp_command
 
-_MULTI, _EXEC, _UNWATCH = (resp.command(name) for name in (b"MULTI", b"EXEC", b"UNWATCH"))
+_MULTI, _EXEC, _UNWATCH = (resp_command(name) for name in (b"MULTI", b"EXEC", b"UNWATCH"))
 
 
 @dataclass

@@ -174,3 +174,13 @@ def _read_packed(kind: Kind, raw: bytes) -> list[Any]:
     if len(raw) % size:
         raise CorruptValueError(raw, f"a list of {kind.name} breaks off")
     return list(struct.unpack(f"<{len(raw) // size}{'d' if size == 8 else 'f'}", raw))
+
+
+def resp_argument(value: bytes) -> bytes:
+    """One argument of a Redis command in RESP."""
+    return b"$%d\r\n%b\r\n" % (len(value), value)
+
+
+def resp_command(*arguments: bytes) -> bytes:
+    """One Redis command in RESP."""
+    return b"*%d\r\n" % len(arguments) + b"".join(map(resp_argument, arguments))

@@ -19,16 +19,10 @@ from hypothesis import strategies as st
 
 from skewguard import dtypes
 from skewguard.errors import BadInputError, CorruptValueError
-from skewguard.online.codec import (
-    decode_column,
-    decode_timestamp,
-    decode_value,
-    encode_column,
-    encode_timestamp,
-    encode_value,
-)
-from skewguard.online.encoding import encode_untyped
-from skewguard.online.values import BY_DTYPE, FIELDS, MAP_KEYS, json_text
+from skewguard.online.codec import decode_column, encode_column
+from skewguard.online.encoding import encode_untyped, encode_value
+from skewguard.online.timestamps import decode_timestamp, encode_timestamp
+from skewguard.online.values import BY_DTYPE, FIELDS, MAP_KEYS, decode_value, json_text
 from tests.online.feast_values import Value, ValueType, feast_bytes, feast_column_bytes, parsed
 
 QUICK = settings(max_examples=30, deadline=None)

@@ -18,8 +18,8 @@ from skewguard.feast_repo import quiet_feast
 from skewguard.online.embedded import EmbeddedRedis
 from skewguard.online.key_columns import entity_keys
 from skewguard.online.keys import (
+    KeyEncoder,
     decode_entity_key,
-    entity_keys_of,
     feature_field,
     parse_key,
     scan_pattern,
@@ -63,7 +63,7 @@ def test_keys_are_feasts_and_come_apart_again(keys: dict[str, str], project: str
     table = pa.table({n: arrow(k.dtype, v) for n, k, v in zip(keys, join_keys, values, strict=True)})
     expected = [feast_key(project, list(keys), list(keys.values()), [v[i] for v in values]) for i in range(2)]
     assert entity_keys(project, join_keys, table).to_pylist() == expected
-    assert entity_keys_of(project, join_keys, values, 2) == expected
+    assert KeyEncoder(project, join_keys).encode(values, 2) == expected
     assert decode_entity_key(expected[0], project) == {n: v[0] for n, v in zip(keys, values, strict=True)}
     assert decode_entity_key(expected[0], project + "x") is None
 
@@ -80,7 +80,7 @@ def test_null_keys_renamed_columns_and_casts() -> None:
     table = pa.table({"x": pa.array([1, None, 3], pa.int32()), "b": pa.array(["p", "q", None]).dictionary_encode()})
     keys = entity_keys("p", join_keys, table, {"a": "x"}).to_pylist()
     assert keys == [feast_key("p", ["a", "b"], ["INT64", "STRING"], [1, "p"]), None, None]
-    assert entity_keys_of("p", join_keys, [[1, None], ["p", "q"]], 2) == keys[:2]
+    assert KeyEncoder("p", join_keys).encode([[1, None], ["p", "q"]], 2) == keys[:2]
     single = entity_keys("p", [FieldDef("x", "INT32")], table).to_pylist()
     assert single == [feast_key("p", ["x"], ["INT32"], [1]), None, feast_key("p", ["x"], ["INT32"], [3])]
 
@@ -88,18 +88,18 @@ def test_null_keys_renamed_columns_and_casts() -> None:
 def test_python_values_of_timestamps_and_uuids() -> None:
     stamp = [FieldDef("t", "UNIX_TIMESTAMP")]
     moment = datetime(2026, 9, 1, 0, 0, 0, 999_999, tzinfo=UTC)
-    assert entity_keys_of("p", stamp, [[moment]], 1) == entity_keys_of("p", stamp, [[1_788_220_800]], 1)
+    assert KeyEncoder("p", stamp).encode([[moment]], 1) == KeyEncoder("p", stamp).encode([[1_788_220_800]], 1)
     fine = pa.table({"t": pa.array([moment], dtypes.TIMESTAMP)})
-    assert entity_keys("p", stamp, fine).to_pylist() == entity_keys_of("p", stamp, [[moment]], 1)
+    assert entity_keys("p", stamp, fine).to_pylist() == KeyEncoder("p", stamp).encode([[moment]], 1)
     text = [FieldDef("u", "UUID")]
-    (key,) = entity_keys_of("p", text, [[UUID(int=1)]], 1)
+    (key,) = KeyEncoder("p", text).encode([[UUID(int=1)]], 1)
     assert key == feast_key("p", ["u"], ["STRING"], [str(UUID(int=1))])
 
 
 def test_without_join_keys_it_is_feasts_dummy_entity() -> None:
     expected = feast_key("p", ["__dummy_id"], ["STRING"], [""])
     assert entity_keys("p", [], pa.table({"one": [1, 2]})).to_pylist() == [expected, expected]
-    assert entity_keys_of("p", [], [], 1) == [expected]
+    assert KeyEncoder("p", []).encode([], 1) == [expected]
 
 
 def test_columns_that_do_not_fit_are_refused() -> None:
@@ -112,7 +112,7 @@ def test_columns_that_do_not_fit_are_refused() -> None:
         entity_keys("p", [FieldDef("a", "DOUBLE")], table)
     for dtype, value in (("INT64", "1"), ("INT32", 2**31), ("STRING", 1), ("BYTES", "x"), ("INT64", 1.5)):
         with pytest.raises(BadInputError, match="join key 'a'"):
-            entity_keys_of("p", [FieldDef("a", dtype)], [[value]], 1)
+            KeyEncoder("p", [FieldDef("a", dtype)]).encode([[value]], 1)
 
 
 @settings(max_examples=200, deadline=None)

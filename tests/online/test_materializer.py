@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from skewguard.definitions import FieldDef, ViewDef
 from skewguard.errors import BadInputError, StoreUnavailableError, UnknownNameError
-from skewguard.online.codec import encode_timestamp
 from skewguard.online.connection import RedisSettings, connect
 from skewguard.online.embedded import EmbeddedRedis
 from skewguard.online.key_columns import entity_keys
 from skewguard.online.keys import feature_field, timestamp_field
 from skewguard.online.materializer import WriteStats, delete_view_rows, write_rows
 from skewguard.online.reader import read_view, scan_entities
+from skewguard.online.timestamps import encode_timestamp
 from tests.online.views import NOW, dump, hours, rows, view
 
 V = view("v", {"k": "INT64"}, {"a": "INT64", "b": "STRING"})

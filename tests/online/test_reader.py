@@ -11,13 +11,14 @@ import pytest
 
 from skewguard import dtypes
 from skewguard.errors import BadInputError, StoreUnavailableError, UnknownNameError
-from skewguard.online.codec import encode_timestamp, encode_value
 from skewguard.online.connection import connect
 from skewguard.online.embedded import EmbeddedRedis
+from skewguard.online.encoding import encode_value
 from skewguard.online.key_columns import entity_keys
 from skewguard.online.keys import feature_field, timestamp_field
 from skewguard.online.materializer import write_rows
 from skewguard.online.reader import read_view, scan_entities
+from skewguard.online.timestamps import encode_timestamp
 from tests.online.views import NOW, hours, rows, view
 
 STATS = view("stats", {"shop": "STRING", "no": "INT64"}, {"n": "INT64", "x": "DOUBLE", "tags": "STRING_LIST"})
