@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+
+from skewguard.feast_repo import FeastRepo, quiet_feast
 
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
 DEFINITIONS = """
@@ -37,8 +41,6 @@ class Sizes:
 
 def write_repo(folder: Path, connection_string: str, sizes: Sizes) -> Path:
     """Write the repository and apply it; ``feature_store.duckdb.yaml`` is the same with Feast's own DuckDB store."""
-    from skewguard.feast_repo import FeastRepo
-
     folder.mkdir()
     random = np.random.default_rng(0)
     count = sizes.entities * sizes.days
@@ -58,6 +60,14 @@ def write_repo(folder: Path, connection_string: str, sizes: Sizes) -> Path:
     (folder / "feature_store.duckdb.yaml").write_text(config % "duckdb")
     FeastRepo(folder).apply()
     return folder
+
+
+def feast_store(repo: Path, config: str) -> Any:
+    """Feast's own store on one of the two configurations."""
+    with quiet_feast():
+        from feast import FeatureStore
+
+        return FeatureStore(repo_path=str(repo), fs_yaml_file=repo / config)
 
 
 def entity_rows(sizes: Sizes) -> pd.DataFrame:

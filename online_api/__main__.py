@@ -11,11 +11,13 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from online_api.compile_plan import compile_in_subprocess, needs_compiling
-from online_api.server import SHARED_COUNTS, announcement, bind, run_worker, run_workers
+from online_api.server import announcement, bind, run_worker
 from online_api.settings import Limits, ServingPolicy, Settings, tokens_from
+from online_api.supervisor import SHARED_COUNTS, run_workers
 from skewguard.config import ServicePolicy, load_policy
 from skewguard.errors import SkewguardError
 from skewguard.plan import load_plan
@@ -33,6 +35,12 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--workers", type=_positive, default=1, help="server processes")
     parser.add_argument("--max-body-bytes", type=_positive, default=defaults.max_body_bytes, help="largest body")
     parser.add_argument("--max-entities", type=_positive, default=defaults.max_entities, help="most rows in a request")
+    parser.add_argument(
+        "--max-in-flight",
+        type=_positive,
+        default=defaults.max_in_flight,
+        help="most requests under way in a worker; more are refused with 503",
+    )
     parser.add_argument("--json", action="store_true", help="say when it listens as one line of JSON")
     return parser.parse_args(argv)
 
@@ -71,13 +79,22 @@ def settings_for(options: argparse.Namespace, tokens: tuple[str, ...]) -> Settin
     policy = load_policy(repo)
     if needs_compiling(repo, plan_path):
         compile_in_subprocess(repo, plan_path)
-    services = load_plan(plan_path).service_names()
+    if options.workers > 1:
+        load_plan(plan_path)  # so that a broken one is told once, not by each worker
+
+    @cache
+    def policy_of(service: str) -> ServingPolicy:
+        return serving_policy(policy.for_service(service))
+
     return Settings.from_repo(
         repo,
         plan=plan_path,
-        default_policy=serving_policy(policy.for_service("")),
-        policies={name: serving_policy(policy.for_service(name)) for name in services},
-        limits=Limits(max_body_bytes=options.max_body_bytes, max_entities=options.max_entities),
+        policy_of=policy_of,
+        limits=Limits(
+            max_body_bytes=options.max_body_bytes,
+            max_entities=options.max_entities,
+            max_in_flight=options.max_in_flight,
+        ),
         tokens=tokens,
         as_of=options.as_of,
     )

@@ -2,48 +2,70 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from online_api import handlers, pages, problems
+from online_api import endpoint, handlers, pages, plan_page, problems
 from online_api.metrics import Metrics
 from online_api.middleware import MetricsMiddleware, TokenMiddleware
-from online_api.on_demand import OnDemandViews
-from online_api.service import FeatureService
+from online_api.plan_files import stamp
+from online_api.plan_watch import PlanMetrics, PlanWatcher
+from online_api.pressure import PressureMiddleware
 from online_api.settings import Settings
-from online_api.state import ApiState
+from online_api.state import ApiState, build_state
 from online_api.store import OnlineStore
-from online_api.verdicts import Verdicts
 from skewguard.plan import load_plan
+
+log = logging.getLogger("online_api")
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The HTTP API on the plan at ``settings.plan``. Imports Feast only when the plan has on-demand views.
 
+    While the app runs (its lifespan) it watches the plan and the registry, and swaps a new plan in.
     Raises ConfigurationError when there is no usable plan, UnknownNameError when it no longer fits the registry.
     """
+    loaded = stamp(settings.plan)
     plan = load_plan(settings.plan)
     metrics = Metrics(settings.metrics_folder)
-    verdicts = Verdicts(settings, plan.fingerprints)
     store = OnlineStore(settings.redis, settings.limits.redis_timeout, metrics)
-    computable = any(view.name not in plan.unsupported for view in plan.on_demand)
-    on_demand = OnDemandViews(settings.repo, plan) if computable else None
-    features = FeatureService(settings, plan, store, verdicts, metrics, on_demand)
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    @contextlib.asynccontextmanager
+    async def lifespan(served: FastAPI) -> AsyncIterator[None]:
+        def publish(state: ApiState) -> None:
+            served.state.api = state
+
+        watcher = PlanWatcher(lambda: served.state.api, publish, loaded, plan_metrics)
+        watching = asyncio.create_task(watcher.run())
+        watching.add_done_callback(_tell_end)
         yield
+        watching.cancel()
+        await asyncio.wait([watching])
         await store.close()
 
     # no /docs: its page would load scripts from elsewhere
     app = FastAPI(title="skewguard", version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.state.api = ApiState(settings, plan, store, verdicts, metrics, features)
+    app.state.api = build_state(settings, plan, store, metrics)
+    plan_metrics = PlanMetrics(metrics.registry)
+    endpoint.install(app)
+    app.include_router(plan_page.router)
     app.include_router(handlers.router)
     app.include_router(pages.router)
     problems.install(app)
     if settings.tokens:
         app.add_middleware(TokenMiddleware, tokens=settings.tokens)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
+    limits = settings.limits
+    app.add_middleware(
+        PressureMiddleware, limit=limits.max_in_flight, retry_after=limits.retry_after, registry=metrics.registry
+    )
     return app
+
+
+def _tell_end(watching: asyncio.Task[None]) -> None:
+    if not watching.cancelled() and (error := watching.exception()) is not None:
+        log.error("the plan is no longer watched; restart the server", exc_info=error)

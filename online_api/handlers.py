@@ -51,7 +51,15 @@ async def ready(request: Request) -> Response:
         reasons.append("the serving gate of every feature service is closed")
     if reasons:
         raise NotReadyError(reasons)
-    return _json({"status": "ready", "project": state.plan.project, "plan": state.plan.digest, "gates": gates})
+    return _json(
+        {
+            "status": "ready",
+            "project": state.plan.project,
+            "plan": state.plan.digest,
+            "plan_problem": state.plan_problem,
+            "gates": gates,
+        }
+    )
 
 
 @router.get("/metrics")
@@ -61,20 +69,6 @@ async def metrics(request: Request) -> Response:
     for name in state.plan.service_names():
         state.metrics.show_verdict(name, state.verdicts.current(name).verdict)
     return Response(state.metrics.render(), 200, media_type=CONTENT_TYPE_LATEST)
-
-
-@router.get("/v1/plan")
-async def plan(request: Request) -> Response:
-    """What is served: the plan's digest, the services, and each view's fingerprint."""
-    state = _state(request)
-    return _json(
-        {
-            "project": state.plan.project,
-            "digest": state.plan.digest,
-            "services": state.plan.service_names(),
-            "fingerprints": dict(state.plan.fingerprints),
-        }
-    )
 
 
 @router.get("/v1/services/{service}/skew")

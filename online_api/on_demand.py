@@ -18,7 +18,7 @@ from online_api.lookup import NULL_VALUE, PRESENT, Column
 from online_api.problems import TransformFailedError
 from online_api.values import json_value
 from skewguard.definitions import OnDemandDef
-from skewguard.online.codec import decode_value
+from skewguard.online.values import decode_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,6 +8,7 @@ Stack traces go to the log, never to the client.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -69,6 +70,14 @@ class NotReadyError(SkewguardError):
         super().__init__("; ".join(reasons) + ".")
 
 
+class OverloadedError(SkewguardError):
+    """More requests are under way in this worker than ``limit`` allows."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"{limit:,} requests are under way in this worker, which is its limit; try again later.")
+
+
 @dataclass(frozen=True)
 class Kind:
     """What an exception class becomes: the last part of ``type``, the title, the status."""
@@ -89,6 +98,7 @@ KINDS: tuple[tuple[type[Exception], Kind], ...] = (
     (UnsupportedFeatureError, Kind("unsupported", "A definition that this server cannot serve", 501)),
     (GateBlocked, Kind("gate-blocked", "The serving gate is closed", 503, retry=True)),
     (StoreUnavailableError, Kind("store-unavailable", "The online store cannot be read", 503, retry=True)),
+    (OverloadedError, Kind("overloaded", "Too many requests are under way", 503, retry=True)),
     (NotReadyError, Kind("not-ready", "The server is not ready", 503, retry=True)),
     (TransformFailedError, Kind("transform-failed", "An on-demand feature view failed", 500)),
     (ConfigurationError, Kind("configuration", "The server's configuration is wrong", 500)),
@@ -135,6 +145,8 @@ def _members(error: Exception) -> dict[str, Any]:
         return {**members, "limit": error.limit} if isinstance(error, TooLargeError) else members
     if isinstance(error, GateBlocked):
         return {"service": error.service, "verdict": error.verdict, "reasons": list(error.reasons)}
+    if isinstance(error, OverloadedError):
+        return {"limit": error.limit}
     if isinstance(error, NotReadyError):
         return {"reasons": error.reasons}
     if isinstance(error, StoreUnavailableError):
@@ -155,9 +167,33 @@ def _encodable(value: Any) -> Any:
 async def on_skewguard_error(request: Request, error: Exception) -> Response:
     """Handler of every SkewguardError."""
     response = problem_for(error, request.app.state.api.settings.limits.retry_after)
-    if response.status_code >= 500:
-        log.warning("%s %s: %s", request.method, request.url.path, error, exc_info=response.status_code == 500)
+    if response.status_code >= 500 and (left_out := _repeated.left_out(str(error))) is not None:
+        more = f" (and {left_out:,} more like it)" if left_out else ""
+        failed = response.status_code == 500
+        log.warning("%s %s: %s%s", request.method, request.url.path, error, more, exc_info=failed)
     return response
+
+
+class _Repeated:
+    """Keeps an outage from flooding the log: each message at most once a second, with how often it came in between."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[float, int]] = {}
+
+    def left_out(self, message: str) -> int | None:
+        """How many were left out before this one; None where this one is to be left out as well."""
+        now = time.monotonic()
+        told, count = self._seen.get(message, (-1.0, 0))
+        if now - told < 1 and told >= 0:
+            self._seen[message] = (told, count + 1)
+            return None
+        if len(self._seen) > 1000:
+            self._seen.clear()
+        self._seen[message] = (now, 0)
+        return count
+
+
+_repeated = _Repeated()
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

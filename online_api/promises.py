@@ -36,6 +36,6 @@ def check_promise(path: Path, fingerprints: Mapping[str, str]) -> Promise:
     names = ", ".join(sorted(changed))
     return Promise(
         Verdict.BLOCK,
-        (f"the definitions of {names} are not those of the contract {contract.digest[:12]}: train again, or restart "
-         "the server after `skewguard apply`",),
+        (f"the definitions of {names} are not those of the contract {contract.digest[:12]}: train again, or apply "
+         "the definitions of the contract",),
     )  # fmt: skip

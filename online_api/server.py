@@ -1,32 +1,32 @@
-"""Runs the app: binds the socket, says when it is really ready, drains on SIGTERM; several workers where asked."""
+"""Runs the app in this process: binds the socket, says when it is really ready, drains on SIGTERM."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
-import logging
 import os
-import shutil
 import signal
 import socket
-import sys
-import tempfile
+import time
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
+from online_api.protocol import GatheringProtocol
 from online_api.settings import Settings
 from skewguard.errors import ConfigurationError
 
-SHARED_COUNTS = "PROMETHEUS_MULTIPROC_DIR"
-"""Tells prometheus_client, when it is imported, that several processes share their counts; not meant for one worker."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+"""What stops the server after the requests under way."""
 
 DRAIN_SECONDS = 10
 """How long requests under way may take after SIGTERM."""
 
-log = logging.getLogger("online_api")
+FAREWELL_SECONDS = 1.0
+"""How long after SIGTERM a connection without a request may stay open, in case that one is on its way."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -61,11 +61,12 @@ def announcement(listener: socket.socket, as_json: bool) -> str:
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that calls ``on_ready`` once it accepts connections."""
+    """A uvicorn server that calls ``on_ready`` once it accepts connections, and loses no request when it stops."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], parent: int | None) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._parent = parent
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then tell."""
@@ -73,9 +74,56 @@ class _Server(uvicorn.Server):
         if self.started:
             self._on_ready()
 
+    async def on_tick(self, counter: int) -> bool:
+        """Is it time to stop? Also when the supervisor is gone: nobody would stop this worker later."""
+        return await super().on_tick(counter) or (self._parent is not None and os.getppid() != self._parent)
 
-def run_worker(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Serve in this process until SIGTERM or SIGINT, then finish the requests under way.
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, let clients with open connections go, then stop as uvicorn does.
+
+        A client may send its next request at the moment in which its idle connection is closed, and would never know
+        whether it was worked on. So every answer from now on says ``Connection: close``, and idle connections are
+        closed only after a while.
+        """
+        await self._stop_listening(sockets or [])
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        deadline = time.monotonic() + FAREWELL_SECONDS
+        while self.server_state.connections and time.monotonic() < deadline and not self.force_exit:
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+    async def _stop_listening(self, sockets: list[socket.socket]) -> None:
+        """Take in the connections that wait to be accepted, then close: the kernel resets those that are left."""
+        spares = [listener.dup() for listener in sockets]
+        for server in self.servers:
+            server.close()
+        for listener in sockets:
+            listener.close()
+        await asyncio.sleep(0)  # uvloop closes its own in the loop's next turn
+        waiting: list[socket.socket] = []
+        for spare in spares:
+            with contextlib.suppress(OSError):  # nothing waits any more
+                while True:
+                    waiting.append(spare.accept()[0])
+            spare.close()
+        loop = asyncio.get_running_loop()
+        for connection in waiting:
+            connection.setblocking(False)
+            await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """As ``uvicorn.Server.startup`` makes them."""
+        protocol: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = protocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
+
+
+def run_worker(
+    settings: Settings, listener: socket.socket, on_ready: Callable[[], None], parent: int | None = None
+) -> None:
+    """Serve in this process until SIGTERM or SIGINT (or until ``parent`` is gone), then finish the requests under way.
 
     Raises what ``create_app`` raises.
     """
@@ -84,96 +132,22 @@ def run_worker(settings: Settings, listener: socket.socket, on_ready: Callable[[
     app = create_app(settings)
     config = uvicorn.Config(
         app,
+        interface="asgi3",
+        http=GatheringProtocol,
+        proxy_headers=False,  # nothing here looks at the client's address
+        ws="none",
         log_level="warning",
         access_log=False,
         server_header=False,
         lifespan="on",
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    server = _Server(config, on_ready)
-    # uvicorn raises the signal again once it has drained; by then it has done its work
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _ignore)
-    server.run(sockets=[listener])
-
-
-def _ignore(_number: int, _frame: FrameType | None) -> None:
-    """Take a signal without dying of it."""
-
-
-def run_workers(settings: Settings, listener: socket.socket, workers: int, on_ready: Callable[[], None]) -> int:
-    """Serve with several forked processes on one socket; ``on_ready`` when all of them answer.
-
-    SIGTERM and SIGINT go to every worker. When one dies the others are stopped, so that what started us starts us anew.
-    Returns the exit code: 0 after a signal, else that of the first worker that died.
-    """
-    folder = tempfile.mkdtemp(prefix="skewguard-metrics-")
-    os.environ[SHARED_COUNTS] = folder  # read when a worker imports prometheus_client
-    settings = replace(settings, metrics_folder=Path(folder))
-    readable, writable = os.pipe()
-    children = [_fork_worker(settings, listener, readable, writable) for _ in range(workers)]
-    os.close(writable)
-    listener.close()
-    stopping = False
+    server = _Server(config, on_ready, parent)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
-        _signal_all(children)
+        server.should_exit = True
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    # for a signal before uvicorn takes them, and for the one that it raises again once it has drained
+    for number in STOP_SIGNALS:
         signal.signal(number, stop)
-    try:
-        ready = b""
-        while len(ready) < workers and (part := os.read(readable, workers)):
-            ready += part
-        if len(ready) == workers and not stopping:
-            on_ready()
-        return _wait(children, lambda: stopping)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _fork_worker(settings: Settings, listener: socket.socket, readable: int, writable: int) -> int:
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        os.close(readable)
-        run_worker(settings, listener, lambda: _tell(writable))
-        code = 0
-    except ConfigurationError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201  (the one line of a failed start)
-        code = error.exit_code
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def _tell(writable: int) -> None:
-    os.write(writable, b"r")
-    os.close(writable)
-
-
-def _signal_all(children: list[int]) -> None:
-    for child in children:
-        try:
-            os.kill(child, signal.SIGTERM)
-        except ProcessLookupError:
-            log.debug("worker %d is gone already", child)
-
-
-def _wait(children: list[int], stopping: Callable[[], bool]) -> int:
-    first = 0
-    left = set(children)
-    while left:
-        child, status = os.wait()
-        left.discard(child)
-        code = os.waitstatus_to_exitcode(status)
-        if not stopping() and not first:
-            first = abs(code) or 1
-            log.error("worker %d ended with %d; stopping the others", child, code)
-            _signal_all(list(left))
-    return first
+    server.run(sockets=[listener])

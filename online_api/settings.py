@@ -55,6 +55,8 @@ class Limits:
         max_body_bytes: largest request body; a larger one is refused unread.
         max_entities: most entity rows in one request.
         max_features: most features in one request's ``features`` list.
+        max_in_flight: most requests under way in one worker; more are refused at once (503). A worker answers
+            thousands a second, so that a queue this long is a fraction of a second old, well inside redis_timeout.
         redis_timeout: seconds that the look-up of one request may take in Redis.
         retry_after: seconds that a refused client is told to wait (``Retry-After``).
     """
@@ -62,6 +64,7 @@ class Limits:
     max_body_bytes: int = 1024 * 1024
     max_entities: int = 10_000
     max_features: int = 2_000
+    max_in_flight: int = 512
     redis_timeout: float = 2.0
     retry_after: int = 5
 
@@ -76,6 +79,7 @@ class Settings:
         redis: where the online store is.
         default_policy: for services without a section of their own, and for feature lists.
         policies: per feature service.
+        policy_of: gives the policy of any feature service, those that a later plan brings included; wins over both.
         tokens: accepted bearer tokens; none means that no token is asked for.
         now: the as-of time of a request (TTL is counted from it).
         clock: the wall clock (the age of a verdict is counted from it).
@@ -87,6 +91,7 @@ class Settings:
     redis: RedisSettings
     default_policy: ServingPolicy = ServingPolicy()
     policies: Mapping[str, ServingPolicy] = field(default_factory=dict)
+    policy_of: Callable[[str], ServingPolicy] | None = None
     limits: Limits = Limits()
     tokens: tuple[str, ...] = ()
     now: Clock = wall_clock
@@ -101,6 +106,7 @@ class Settings:
         plan: str | os.PathLike[str] | None = None,
         default_policy: ServingPolicy | None = None,
         policies: Mapping[str, ServingPolicy] | None = None,
+        policy_of: Callable[[str], ServingPolicy] | None = None,
         limits: Limits | None = None,
         tokens: tuple[str, ...] = (),
         as_of: datetime | None = None,
@@ -117,6 +123,7 @@ class Settings:
             redis=settings_from_repo(folder),
             default_policy=default_policy or ServingPolicy(),
             policies=dict(policies or {}),
+            policy_of=policy_of,
             limits=limits or Limits(),
             tokens=tokens,
             now=fixed_clock(as_of) if as_of is not None else wall_clock,
@@ -129,6 +136,8 @@ class Settings:
 
     def policy(self, service: str) -> ServingPolicy:
         """The policy of a feature service; "" (a feature list) has the default one."""
+        if self.policy_of is not None:
+            return self.policy_of(service)
         return self.policies.get(service, self.default_policy)
 
 

@@ -1,20 +1,31 @@
-"""What the handlers share in one process: built once by the app factory, kept at ``app.state.api``."""
+"""What the handlers share in one process: a frozen snapshot at ``app.state.api``, replaced whole with the plan.
+
+A handler takes the snapshot once and reads plan, features and verdicts from it, so that a request that is under way
+while the plan is swapped ends on the plan that it began with.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from online_api.metrics import Metrics
+from online_api.on_demand import OnDemandViews
 from online_api.service import FeatureService
 from online_api.settings import Settings
 from online_api.store import OnlineStore
 from online_api.verdicts import Verdicts
+from skewguard.errors import ConfigurationError, SkewguardError
 from skewguard.plan import ServingPlan
 
 
 @dataclass(frozen=True)
 class ApiState:
-    """Settings, plan and the working parts of a server."""
+    """Settings, plan and the working parts of a server.
+
+    ``settings``, ``store`` and ``metrics`` are the same objects in every snapshot. ``plan_problem`` says why a newer
+    plan is not served (None: there is none); ``plan_loaded_at`` is when this one was taken into service.
+    """
 
     settings: Settings
     plan: ServingPlan
@@ -22,3 +33,50 @@ class ApiState:
     verdicts: Verdicts
     metrics: Metrics
     features: FeatureService
+    plan_loaded_at: datetime
+    plan_problem: str | None = None
+
+
+def build_state(settings: Settings, plan: ServingPlan, store: OnlineStore, metrics: Metrics) -> ApiState:
+    """A snapshot for ``plan``. Imports Feast (seconds) only when the plan has on-demand views.
+
+    Raises what ``load_on_demand`` raises.
+    """
+    verdicts = Verdicts(settings, plan.fingerprints)
+    on_demand = load_on_demand(settings, plan)
+    features = FeatureService(settings, plan, store, verdicts, metrics, on_demand)
+    return ApiState(settings, plan, store, verdicts, metrics, features, settings.clock())
+
+
+def load_on_demand(settings: Settings, plan: ServingPlan) -> OnDemandViews | None:
+    """The functions of the plan's on-demand views, from the registry; None where there is none to compute.
+
+    Feast makes each function anew from its source text in the registry, so that loading again in the same process
+    gives the new definition; what the function itself imports stays as the process imported it first.
+    Raises UnknownNameError or ConfigurationError when the registry no longer holds what the plan was compiled from.
+    """
+    names = [view.name for view in plan.on_demand if view.name not in plan.unsupported]
+    if not names:
+        return None
+    from skewguard.feast_repo import FeastRepo
+
+    try:
+        views = OnDemandViews(settings.repo, plan)
+        repo = FeastRepo(settings.repo)
+        everything = repo.feature_list(
+            [f"{name}:{f.name}" for name in names for f in repo.feast_on_demand(name).features]
+        )
+    except SkewguardError:
+        raise
+    except Exception as error:  # the functions are the repository's own code: loading them may raise anything
+        raise ConfigurationError(
+            f"The on-demand feature views of {settings.repo} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+    current = everything.fingerprints()
+    changed = [name for name in names if current[name] != plan.fingerprints.get(name)]
+    if changed:
+        raise ConfigurationError(
+            f"{settings.plan}: on-demand view {changed[0]!r} is defined otherwise in the registry by now; "
+            "compile the plan anew."
+        )
+    return views

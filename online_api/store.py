@@ -104,8 +104,14 @@ class _Library:
         await self._client.aclose()
 
     async def _limited(self, work: Awaitable[Any]) -> Any:
-        async with asyncio.timeout(self._timeout):
-            return await work
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await work
+        except RuntimeError as error:
+            if "closed" not in str(error):
+                raise
+            # uvloop's word, which redis-py hands on, for a connection that the other side closed in between
+            raise ConnectionError(str(error)) from error
 
 
 class OnlineStore:

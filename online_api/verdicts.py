@@ -7,7 +7,6 @@ missing, unreadable, for another service or older than policy allows is inconclu
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from online_api.plan_files import Stamp, stamp
 from online_api.promises import Promise, check_promise
 from online_api.settings import Settings
 from skewguard.errors import GateBlocked
@@ -25,7 +25,6 @@ from skewguard.state import State
 RECHECK_SECONDS = 1.0
 """A verdict file is looked at again after this time at the earliest."""
 
-_Stamp = tuple[int, int, int] | None
 _WORST_FIRST = (Verdict.BLOCK, Verdict.INCONCLUSIVE, Verdict.WARN, Verdict.PASS)
 
 
@@ -46,7 +45,7 @@ class _Cached:
     verdict: ServiceVerdict
     promise: Promise
     looked_at: float
-    stamp: tuple[_Stamp, _Stamp]
+    stamps: tuple[Stamp, Stamp]
     finished: datetime | None = field(default=None)
 
 
@@ -117,22 +116,14 @@ class Verdicts:
         if cached is not None and now - cached.looked_at < RECHECK_SECONDS:
             return cached
         path, contract = self._files.gate_path(service), self._files.contract_path(service)
-        stamp = (_stamp(path), _stamp(contract))
-        if cached is not None and stamp == cached.stamp:
+        stamps = (stamp(path), stamp(contract))
+        if cached is not None and stamps == cached.stamps:
             cached.looked_at = now
             return cached
-        verdict, finished = _read(path, service) if stamp[0] else (_never(service), None)
-        fresh = _Cached(verdict, check_promise(contract, self._fingerprints), now, stamp, finished)
+        verdict, finished = _read(path, service) if stamps[0] else (_never(service), None)
+        fresh = _Cached(verdict, check_promise(contract, self._fingerprints), now, stamps, finished)
         self._cache[service] = fresh
         return fresh
-
-
-def _stamp(path: Path) -> _Stamp:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _never(service: str) -> ServiceVerdict:

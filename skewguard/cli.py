@@ -332,8 +332,8 @@ def plan(repo: Repo = HERE, json: Json = False) -> None:
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def serve(context: typer.Context, repo: Repo = HERE) -> None:
-    """Serve look-ups over HTTP. Options of the server: --host, --port, --workers, --as-of, --plan, --max-body-bytes,
-    --max-entities, --json; `python -m online_api --help` tells them.
+    """Serve look-ups over HTTP. Options of the server: --host, --port, --workers, --as-of, --plan, --max-in-flight,
+    --max-body-bytes, --max-entities, --json; `python -m online_api --help` tells them.
     """
     import os
 

@@ -104,14 +104,6 @@ def test_several_workers_share_socket_and_counts(folder: Path) -> None:
     assert [float(line.split()[-1]) for line in counts] == [30.0]
 
 
-def test_a_dead_worker_ends_the_server(folder: Path) -> None:
-    with serving(folder, "--workers", "2") as (_, process):
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGKILL)
-
-        assert process.wait(20) == 9
-
-
 def test_the_plan_is_compiled_at_the_first_start(server_url: str, plan: ServingPlan) -> None:
     """The server of the other tests was started on a repository without a plan."""
     assert httpx.get(server_url + "/v1/plan").json()["digest"] == plan.digest

@@ -1,0 +1,89 @@
+"""What is measured: ours, the peer, and the floor below which nothing can go; in turn, medians of several runs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Run = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One figure.
+
+    Attributes:
+        name: what the table says.
+        unit: of the figures; "req/s" is better when larger, everything else when smaller.
+        ours, feast, floor: one run each, giving the figure; None where there is nothing to run.
+        target: what is asked for, in words.
+        also: further figures of the last runs, by name (such as p99).
+    """
+
+    name: str
+    unit: str
+    ours: Run
+    feast: Run | None = None
+    floor: Run | None = None
+    target: str = ""
+    also: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A measured case: medians, the ratio to Feast (how many times better), to the floor (how many times its cost)."""
+
+    case: Case
+    runs: dict[str, list[float]]
+
+    @property
+    def medians(self) -> dict[str, float]:
+        """By side."""
+        return {side: statistics.median(values) for side, values in self.runs.items()}
+
+    def ratio(self, side: str) -> float | None:
+        """How many times better ours is than ``side``; below one where it is worse."""
+        medians = self.medians
+        if side not in medians:
+            return None
+        more_is_better = self.case.unit == "req/s"
+        return medians["ours"] / medians[side] if more_is_better else medians[side] / medians["ours"]
+
+    def data(self) -> dict[str, Any]:
+        """For the results file."""
+        return {
+            "name": self.case.name,
+            "unit": self.case.unit,
+            **self.medians,
+            "times_feast": self.ratio("feast"),
+            "times_floor": None if (ratio := self.ratio("floor")) is None else 1 / ratio,
+            "target": self.case.target,
+            "also": self.case.also,
+            "runs": self.runs,
+        }
+
+    def line(self) -> str:
+        """For the screen."""
+        parts = [f"{self.case.name:<44}"]
+        for side, median in self.medians.items():
+            parts.append(f"{side} {median:10,.3f} {self.case.unit}" if median < 100 else f"{side} {median:10,.0f} {self.case.unit}")
+        if (ratio := self.ratio("feast")) is not None:
+            parts.append(f"{ratio:6.1f} x Feast")
+        if (floor := self.ratio("floor")) is not None:
+            parts.append(f"{1 / floor:5.2f} x floor")
+        if self.case.target:
+            parts.append(f"(asked: {self.case.target})")
+        return "  ".join(parts)
+
+
+def measure(case: Case, repeat: int) -> Row:
+    """Run every side in turn, ``repeat`` times."""
+    sides = {"ours": case.ours, "feast": case.feast, "floor": case.floor}
+    runs: dict[str, list[float]] = {side: [] for side, run in sides.items() if run is not None}
+    for _ in range(repeat):
+        for side, run in sides.items():
+            if run is not None:
+                runs[side].append(run())
+    return Row(case, runs)
