@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import hiredis
 from redis import exceptions
 
-from skewguard.online.connection import RedisSettings, reply_error
+from skewguard.online.connection import RedisSettings, login, reply_error
 from skewguard.online.wire import resp_command
 
 _TICK_SECONDS = 0.05
 _CONNECT_SECONDS = 5.0
 _BUSY = 500
 """Commands under way on a connection from which on the next one is taken: a large look-up holds up those behind it."""
-_PLAIN = frozenset({"db", "username", "password", "socket_timeout", "socket_connect_timeout"})
-
-
-def is_plain(settings: RedisSettings) -> bool:
-    """Whether the store is one server that needs no more than a login and a database number."""
-    return settings.kind == "redis" and set(settings.params) <= _PLAIN
 
 
 class _Waiting:
@@ -179,14 +172,3 @@ class RedisLinks:
                     link.close()
                     raise reply
         return link
-
-
-def login(params: Mapping[str, Any]) -> Sequence[tuple[bytes, ...]]:
-    """What a new connection says first: AUTH and SELECT, where the connection string asks for them."""
-    commands: list[tuple[bytes, ...]] = []
-    if params.get("password") is not None:
-        user = [str(params["username"]).encode()] if params.get("username") else []
-        commands.append((b"AUTH", *user, str(params["password"]).encode()))
-    if params.get("db"):
-        commands.append((b"SELECT", str(params["db"]).encode()))
-    return commands

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from redis.exceptions import ResponseError
 
 from online_api.metrics import Metrics
-from online_api.redis_link import RedisLinks, is_plain
+from online_api.redis_link import RedisLinks
 from skewguard.errors import StoreUnavailableError
-from skewguard.online.connection import RedisSettings, connect_async, guarded
+from skewguard.online.connection import RedisSettings, connect_async, guarded, is_plain
 from skewguard.online.wire import resp_argument, resp_command
 
 Reply = Sequence[bytes | None] | None

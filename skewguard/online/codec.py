@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from skewguard import dtypes
 from skewguard.errors import BadInputError, CorruptValueError
 from skewguard.online import columns
+from skewguard.online.columns import Cells
 from skewguard.online.encoding import encode_value
 from skewguard.online.timestamps import SECONDS, in_range
 from skewguard.online.values import BY_DTYPE, decode_typed, json_text
@@ -23,7 +24,6 @@ ABSENT, NULL, VALUE, CORRUPT = "absent", "null", "value", "corrupt"
 
 _STATES: Final = (ABSENT, NULL, VALUE, CORRUPT)
 _FIXED: Final = {"DOUBLE": (0x29, "<f8"), "FLOAT": (0x35, "<f4")}
-_WIDTH: Final = {dtype: 1 + np.dtype(kind).itemsize for dtype, (_, kind) in _FIXED.items()}
 _VARINTS: Final = {"INT32": 0x18, "INT64": 0x20, "BOOL": 0x38, "UNIX_TIMESTAMP": 0x40}
 _TEXTS: Final = {"BYTES": 0x0A, "STRING": 0x12}
 _NUMPY: Final = {
@@ -99,7 +99,7 @@ def _integers(dtype: str, array: pa.Array) -> columns.Array:
     return np.asarray(array.fill_null(False if dtype == "BOOL" else 0), dtype=np.int64)
 
 
-def decode_column(dtype: str, raws: Sequence[bytes | None]) -> tuple[pa.Array, pa.Array]:
+def decode_column(dtype: str, raws: Cells | Sequence[bytes | None]) -> tuple[pa.Array, pa.Array]:
     """A column of stored bytes as ``dtypes.arrow_type(dtype)``, and the state of each (see ``ABSENT``), as strings.
 
     None is "absent", ``b""`` and Feast's null timestamp are "null". A value stored under another dtype is "value"
@@ -107,30 +107,13 @@ def decode_column(dtype: str, raws: Sequence[bytes | None]) -> tuple[pa.Array, p
     double rounded to FLOAT, seconds for UNIX_TIMESTAMP, a text for a text-like dtype, list for set), else "corrupt",
     as are bytes that do not decode. Only "value" is not null in the column.
     """
-    plain = _decode_plain(dtype, raws) if dtype in _FIXED and len(raws) else None
-    if plain is not None:
-        return plain, pa.repeat(pa.scalar(VALUE), len(raws))
-    codes = np.fromiter((0 if r is None else 2 if r else 1 for r in raws), dtype=np.int8, count=len(raws))
-    places = np.flatnonzero(codes == 2)
-    present = [raw for raw in raws if raw]
-    decoder = _DECODERS.get(dtype, _decode_slowly)
-    array = decoder(dtype, present, places, codes)
+    cells = raws if isinstance(raws, Cells) else Cells.of(raws)
+    codes = np.clip(cells.sizes + 1, 0, 2).astype(np.int8)
+    array = _DECODERS.get(dtype, _decode_slowly)(dtype, cells, codes)
     # not at import: making an Arrow array from Python imports pandas where it is installed
+    if len(codes) and (codes == 2).all():
+        return array, pa.repeat(pa.scalar(VALUE), len(codes))
     return array, pa.array(_STATES).take(pa.array(codes))
-
-
-def _decode_plain(dtype: str, raws: Sequence[bytes | None]) -> pa.Array | None:
-    """A float column in which every row has a value, which is the common case; None for any other column."""
-    if None in raws:
-        return None
-    present = cast("Sequence[bytes]", raws)
-    tag, kind = _FIXED[dtype]
-    if set(map(len, present)) != {_WIDTH[dtype]}:
-        return None
-    table = np.frombuffer(b"".join(present), dtype=np.uint8).reshape(len(present), _WIDTH[dtype])
-    if not (table[:, 0] == tag).all():
-        return None
-    return pa.array(np.ascontiguousarray(table[:, 1:]).view(kind).reshape(len(present)))
 
 
 def _slow(dtype: str, raw: bytes) -> tuple[int, Any]:
@@ -144,53 +127,61 @@ def _slow(dtype: str, raw: bytes) -> tuple[int, Any]:
         return 3, None
 
 
-def _decode_numbers(dtype: str, present: Sequence[bytes], places: columns.Array, codes: columns.Array) -> pa.Array:
+def _decode_numbers(dtype: str, cells: Cells, codes: columns.Array) -> pa.Array:
     if dtype in _FIXED:
-        numbers, fits = columns.read_fixed(_FIXED[dtype][0], present, _FIXED[dtype][1])
+        numbers, fits = columns.read_fixed(_FIXED[dtype][0], cells, _FIXED[dtype][1])
     else:
-        numbers, fits = columns.read_varints(_VARINTS[dtype], present)
+        numbers, fits = columns.read_varints(_VARINTS[dtype], cells)
     if dtype == "UNIX_TIMESTAMP":
         fits &= (numbers >= SECONDS[0]) & (numbers <= SECONDS[1])
-    full = np.zeros(len(codes), dtype=_NUMPY[dtype])
-    full[places] = numbers.astype(_NUMPY[dtype], copy=False)
-    for index in np.flatnonzero(~fits).tolist():
-        code, value = _slow(dtype, present[index])
-        codes[places[index]] = code
-        full[places[index]] = 0 if value is None else value
+    full = (
+        np.where(fits, numbers, 0).astype(_NUMPY[dtype])
+        if not fits.all()
+        else numbers.astype(_NUMPY[dtype], copy=False)
+    )
+    for place, value in _exceptions(dtype, cells, codes, fits):
+        full[place] = 0 if value is None else value
     if dtype == "UNIX_TIMESTAMP":
         return pa.array(full * 1_000_000, mask=codes != 2).cast(dtypes.TIMESTAMP)
-    return pa.array(full, type=dtypes.arrow_type(dtype), mask=codes != 2)
+    return pa.array(full, type=dtypes.arrow_type(dtype), mask=None if (codes == 2).all() else codes != 2)
 
 
-def _decode_texts(dtype: str, present: Sequence[bytes], places: columns.Array, codes: columns.Array) -> pa.Array:
-    found, fits = columns.read_texts(_TEXTS[dtype], present)
-    values: list[Any] = [None] * len(codes)
-    for place, value in zip(places.tolist(), found, strict=True):
-        values[place] = value
-    for index in np.flatnonzero(~fits).tolist():
-        code, value = _slow(dtype, present[index])
-        codes[places[index]] = code
-        values[places[index]] = value.encode() if isinstance(value, str) else value
-    array = pa.array(values, pa.binary())
+def _exceptions(dtype: str, cells: Cells, codes: columns.Array, fits: columns.Bools) -> Iterator[tuple[int, Any]]:
+    """Places and values of the stored values that are not the usual bytes of the dtype; sets their codes."""
+    for place in np.flatnonzero((codes == 2) & ~fits).tolist():
+        codes[place], value = _slow(dtype, cells.raw(place) or b"")
+        yield place, value
+
+
+def _decode_texts(dtype: str, cells: Cells, codes: columns.Array) -> pa.Array:
+    array, fits = columns.read_texts(_TEXTS[dtype], cells)
+    odd = dict(_exceptions(dtype, cells, codes, fits))
+    if odd:
+        values = array.to_pylist()
+        for place, value in odd.items():
+            values[place] = value.encode() if isinstance(value, str) else value
+        array = pa.array(values, pa.binary())
+    if not (codes == 2).all():
+        array = pc.if_else(pa.array(codes == 2), array, pa.scalar(None, pa.binary()))
     if dtype == "BYTES":
         return array
     try:
         return array.cast(pa.string())
     except pa.ArrowInvalid:  # a text that is not UTF-8 is among them
-        return _decode_slowly(dtype, present, places, codes)
+        return _decode_slowly(dtype, cells, codes)
 
 
-def _decode_slowly(dtype: str, present: Sequence[bytes], places: columns.Array, codes: columns.Array) -> pa.Array:
+def _decode_slowly(dtype: str, cells: Cells, codes: columns.Array) -> pa.Array:
     values: list[Any] = [None] * len(codes)
-    for place, raw in zip(places.tolist(), present, strict=True):
-        codes[place], values[place] = _slow(dtype, raw)
+    for place, value in _exceptions(dtype, cells, codes, np.zeros(len(codes), dtype=np.bool_)):
+        values[place] = value
     if dtypes.element(dtype) == "UNIX_TIMESTAMP":
         micros = [None if v is None else [None if s is None else s * 1_000_000 for s in v] for v in values]
         return pa.array(micros, pa.list_(pa.int64())).cast(dtypes.arrow_type(dtype))
     return pa.array(values, dtypes.arrow_type(dtype))
 
 
-_DECODERS: dict[str, Callable[[str, Sequence[bytes], columns.Array, columns.Array], pa.Array]] = {
+_DECODERS: dict[str, Callable[[str, Cells, columns.Array], pa.Array]] = {
     **dict.fromkeys([*_FIXED, *_VARINTS], _decode_numbers),
     **dict.fromkeys(_TEXTS, _decode_texts),
 }

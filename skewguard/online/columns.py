@@ -7,6 +7,7 @@ that very field, and the slow decoder must look at them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,28 +65,75 @@ def write_texts(tag: int, values: pa.Array) -> pa.Array:
     return pc.binary_join_element_wise(heads, values, pa.scalar(b"", pa.binary()))
 
 
-def read_fixed(tag: int, raws: Sequence[bytes], dtype: str) -> tuple[Array, Bools]:
+@dataclass(frozen=True)
+class Cells:
+    """A column of stored byte strings that lie anywhere in one buffer: first byte and size of each; size -1: none.
+
+    So that what Redis answered is decoded where it lies.
+    """
+
+    data: Array
+    starts: Array
+    sizes: Array
+
+    @classmethod
+    def of(cls, raws: Sequence[bytes | None]) -> Cells:
+        """A column of Python byte strings."""
+        sizes = np.fromiter((-1 if raw is None else len(raw) for raw in raws), dtype=np.int64, count=len(raws))
+        data = np.frombuffer(b"".join(raw for raw in raws if raw), dtype=np.uint8)
+        held = np.maximum(sizes, 0)
+        return cls(data, np.cumsum(held) - held, sizes)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def take(self, places: Array) -> Cells:
+        """Some of them, in the order of ``places``."""
+        return Cells(self.data, self.starts[places], self.sizes[places])
+
+    def and_then(self, other: Cells) -> Cells:
+        """Those of another column behind these."""
+        starts = np.concatenate([self.starts, other.starts + len(self.data)])
+        return Cells(np.concatenate([self.data, other.data]), starts, np.concatenate([self.sizes, other.sizes]))
+
+    def binary(self) -> pa.Array:
+        """As a binary array; null where there is none."""
+        held = np.maximum(self.sizes, 0)
+        offsets = np.zeros(len(self) + 1, dtype=np.int32)
+        np.cumsum(held, out=offsets[1:])
+        where = np.repeat(self.starts - offsets[:-1], held) + np.arange(offsets[-1])
+        content = pa.py_buffer(np.ascontiguousarray(self.data[where]))
+        found = pa.Array.from_buffers(pa.binary(), len(self), [None, pa.py_buffer(offsets), content])
+        return pc.if_else(pa.array(self.sizes >= 0), found, pa.scalar(None, pa.binary()))
+
+    def raw(self, place: int) -> bytes | None:
+        """One byte string."""
+        size, start = int(self.sizes[place]), int(self.starts[place])
+        return None if size < 0 else self.data[start : start + size].tobytes()
+
+
+def read_fixed(tag: int, cells: Cells, dtype: str) -> tuple[Array, Bools]:
     """Values of a fixed width behind a one-byte tag."""
     width = np.dtype(dtype).itemsize + 1
-    sizes = np.fromiter(map(len, raws), dtype=np.int64, count=len(raws))
-    fits = sizes == width
-    fitting = raws if fits.all() else [raw for raw, fit in zip(raws, fits.tolist(), strict=True) if fit]
-    table = np.frombuffer(b"".join(fitting), dtype=np.uint8).reshape(len(fitting), width)
-    values = np.zeros(len(raws), dtype=dtype)
-    values[fits] = np.ascontiguousarray(table[:, 1:]).view(dtype).reshape(len(fitting))
-    fits[fits] = table[:, 0] == tag
+    fits = cells.sizes == width
+    if fits.all():
+        fits = cells.data[cells.starts] == tag
+    else:
+        fits[fits] = cells.data[cells.starts[fits]] == tag
+    values = np.zeros(len(cells), dtype=dtype)
+    if fits.any():
+        # every place of the buffer as a number, read there and only there where one is wanted
+        anywhere = np.ndarray((len(cells.data) - width + 2,), dtype=dtype, buffer=cells.data, strides=(1,))
+        values[fits] = anywhere[cells.starts[fits] + 1]
     return values, fits
 
 
-def read_varints(tag: int, raws: Sequence[bytes]) -> tuple[Array, Bools]:
+def read_varints(tag: int, cells: Cells) -> tuple[Array, Bools]:
     """Varints behind a one-byte tag, as int64."""
-    count = len(raws)
-    sizes = np.fromiter(map(len, raws), dtype=np.int64, count=count)
-    data = np.frombuffer(b"".join(raws), dtype=np.uint8)
-    starts = np.cumsum(sizes) - sizes
+    data, starts, sizes = cells.data, cells.starts, cells.sizes
     fits = (sizes >= 2) & (sizes <= _VARINT_BYTES + 1)
     fits[fits] = data[starts[fits]] == tag
-    total = np.zeros(count, dtype=np.uint64)
+    total = np.zeros(len(cells), dtype=np.uint64)
     for index in range(1, int(sizes[fits].max(initial=1))):
         here = np.flatnonzero(fits & (sizes > index))
         byte = data[starts[here] + index]
@@ -95,11 +143,16 @@ def read_varints(tag: int, raws: Sequence[bytes]) -> tuple[Array, Bools]:
     return total.view(np.int64), fits
 
 
-def read_texts(tag: int, raws: Sequence[bytes]) -> tuple[list[bytes], Bools]:
-    """Byte strings of at most 127 bytes behind a one-byte tag and a one-byte length; longer ones do not fit."""
-    fits = np.fromiter(
-        (len(raw) >= 2 and raw[0] == tag and raw[1] == len(raw) - 2 and raw[1] < 128 for raw in raws),
-        dtype=np.bool_,
-        count=len(raws),
-    )
-    return [raw[2:] for raw in raws], fits
+def read_texts(tag: int, cells: Cells) -> tuple[pa.Array, Bools]:
+    """Byte strings of up to 16,383 bytes behind a one-byte tag and their length, as a binary array; b"" where unfit."""
+    data, starts, sizes = cells.data, cells.starts, cells.sizes
+    fits = sizes >= 2
+    fits[fits] = data[starts[fits]] == tag
+    lengths = np.zeros(len(cells), dtype=np.int64)
+    lengths[fits] = data[starts[fits] + 1]
+    long = np.flatnonzero(fits & (lengths >= 128) & (sizes > 2))
+    high = data[starts[long] + 2].astype(np.int64)
+    heads = np.where(lengths < 128, 2, 3)
+    lengths[long] = np.where(high < 128, (lengths[long] & 127) | (high << 7), -1)
+    fits &= lengths == sizes - heads
+    return Cells(data, starts + heads, np.where(fits, lengths, 0)).binary(), fits

@@ -272,3 +272,22 @@ def reply_error(text: str) -> Exception:
     """An error that Redis answered, as the class that redis-py gives it; for replies that are read without redis-py."""
     code, _, rest = text.partition(" ")
     return _REPLY_ERRORS[code](rest) if code in _REPLY_ERRORS else exceptions.ResponseError(text)
+
+
+_PLAIN = frozenset({"db", "username", "password", "socket_timeout", "socket_connect_timeout"})
+
+
+def is_plain(settings: RedisSettings) -> bool:
+    """Whether the store is one server that needs no more than a login and a database number."""
+    return settings.kind == "redis" and set(settings.params) <= _PLAIN
+
+
+def login(params: Mapping[str, Any]) -> list[tuple[bytes, ...]]:
+    """What a new connection says first: AUTH and SELECT, where they are asked for."""
+    commands: list[tuple[bytes, ...]] = []
+    if params.get("password") is not None:
+        user = [str(params["username"]).encode()] if params.get("username") else []
+        commands.append((b"AUTH", *user, str(params["password"]).encode()))
+    if params.get("db"):
+        commands.append((b"SELECT", str(params["db"]).encode()))
+    return commands

@@ -5,12 +5,18 @@ redis-py opens them (TLS, passwords, sentinels and all); what it does for each s
 
 from __future__ import annotations
 
+import secrets
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any, Self, TypeVar
 
+import redis
 from redis.exceptions import ResponseError
+
+from skewguard.online.connection import login, reply_error
+from skewguard.online.wire import resp_argument, resp_command
 
 Buffer = bytes | memoryview
 T = TypeVar("T")
@@ -70,3 +76,54 @@ def ahead(items: Iterable[T], work: Callable[[T], Any]) -> Iterator[Any]:
                 yield done.result()
         if pending is not None:
             yield pending.result()
+
+
+class RawSocket:
+    """A connection of its own to the plain Redis of a client, for replies that are taken as bytes."""
+
+    def __init__(self, client: Any) -> None:
+        kwargs = client.connection_pool.connection_kwargs
+        timeout = kwargs.get("socket_connect_timeout")
+        self._socket = socket.create_connection((kwargs["host"], int(kwargs["port"])), timeout)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.settimeout(kwargs.get("socket_timeout"))
+        self._mark = resp_argument(secrets.token_bytes(16))
+        self._rest = b""
+        for command in login(kwargs):
+            self._socket.sendall(resp_command(*command))
+            answer = self._socket.recv(4096)
+            if answer.startswith(b"-"):
+                raise reply_error(answer[1:].decode("utf-8", "replace").strip())
+
+    @staticmethod
+    def reaches(client: Any) -> bool:
+        """Whether the client's Redis is one that such a connection can reach: TCP, no TLS, no token provider."""
+        pool = getattr(client, "connection_pool", None)
+        if pool is None or getattr(pool, "connection_class", None) is not redis.Connection:
+            return False
+        return not pool.connection_kwargs.get("credential_provider")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def send(self, commands: Buffer) -> None:
+        """Send commands, and a mark behind them."""
+        self._socket.sendall(b"".join([commands, b"*2\r\n$4\r\nECHO\r\n", self._mark]))
+
+    def receive(self) -> bytes:
+        """All replies up to the next mark. Raises ConnectionError, TimeoutError."""
+        parts, self._rest = [self._rest], b""
+        while True:
+            # the mark may have come in two pieces
+            tail = b"".join(parts[-2:])
+            found = tail.find(self._mark)
+            if found >= 0:
+                self._rest = tail[found + len(self._mark) :]
+                return b"".join([*parts[:-2], tail[:found]])
+            part = self._socket.recv(1 << 20)
+            if not part:
+                raise ConnectionError("Redis closed the connection")
+            parts.append(part) if len(parts[-1]) >= len(self._mark) else parts.append(parts.pop() + part)

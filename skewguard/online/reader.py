@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from skewguard import dtypes
 from skewguard.definitions import FieldDef, ViewDef
 from skewguard.errors import CorruptValueError
-from skewguard.online.codec import ABSENT, decode_column
+from skewguard.online.codec import ABSENT, CORRUPT, decode_column
+from skewguard.online.columns import Cells
 from skewguard.online.connection import guarded
-from skewguard.online.fetch import WRONG_TYPE, Pace, fetch
+from skewguard.online.fetch import Fetched, Pace, fetch
 from skewguard.online.key_columns import column_as, entity_keys
 from skewguard.online.keys import DUMMY_JOIN_KEY, feature_field, parse_key, scan_pattern, timestamp_field
 from skewguard.online.timestamps import decode_timestamp, in_range
@@ -21,8 +24,6 @@ from skewguard.online.timestamps import decode_timestamp, in_range
 KEY_ABSENT, VIEW_ABSENT, PRESENT = "key_absent", "view_absent", "present"
 EVENT_TS, ROW_STATE, STATE_PREFIX = "__event_ts", "__row_state", "__state__"
 
-_UNREADABLE = b"\xff"
-"""Stands for every field of a row whose event timestamp does not decode: Feast cannot read such a row either."""
 _SCAN_COUNT = 1000
 
 Progress = Callable[[int], None]
@@ -89,7 +90,7 @@ class _Part:
     @staticmethod
     def joined(parts: Sequence[_Part], wanted: Sequence[FieldDef]) -> _Part:
         """All parts after one another."""
-        parts = parts or [_decoded(wanted, [])]
+        parts = parts or [_decoded(wanted, Fetched.of_rows([], len(wanted) + 1))]
         return _Part(
             [pa.concat_arrays(columns) for columns in zip(*(part.values for part in parts), strict=True)],
             [pa.concat_arrays(columns) for columns in zip(*(part.states for part in parts), strict=True)],
@@ -98,41 +99,36 @@ class _Part:
         )
 
 
-def _decoded(wanted: Sequence[FieldDef], rows: Sequence[Any]) -> _Part:
+def _decoded(wanted: Sequence[FieldDef], rows: Fetched) -> _Part:
     """The rows of one batch; the event timestamp is their last field."""
-    width = len(wanted)
-    blank: list[bytes | None] = [None] * (width + 1)
-    cells = [blank if row is None else [_UNREADABLE] * (width + 1) if row is WRONG_TYPE else row for row in rows]
-    columns: list[Sequence[bytes | None]] = list(zip(*cells, strict=True)) if cells else [()] * (width + 1)
-    stamps = {raw: _timestamp(raw) for raw in set(columns[-1])}
-    micros = [stamps[raw] for raw in columns[-1]]
-    damaged = [place for place, raw in enumerate(columns[-1]) if raw is not None and micros[place] is None]
-    if damaged:
-        columns = [_replaced(column, damaged) for column in columns]
-    row_states = [
-        KEY_ABSENT if row is None else VIEW_ABSENT if raw is None else PRESENT
-        for row, raw in zip(rows, columns[-1], strict=True)
-    ]
-    decoded = [decode_column(f.dtype, column) for f, column in zip(wanted, columns[:-1], strict=True)]
+    *cells, stamps = rows.cells
+    micros = _micros(stamps)
+    there = stamps.sizes >= 0
+    damaged = rows.unreadable | (there & np.asarray(micros.is_null()))
+    row_states = np.where(rows.absent, KEY_ABSENT, np.where(there | rows.unreadable, PRESENT, VIEW_ABSENT))
+    decoded = [decode_column(f.dtype, column) for f, column in zip(wanted, cells, strict=True)]
+    if damaged.any():  # Feast cannot read such a row either
+        lost = pa.array(damaged)
+        decoded = [
+            (pc.if_else(lost, pa.scalar(None, values.type), values), pc.if_else(lost, CORRUPT, states))
+            for values, states in decoded
+        ]
     return _Part(
         [values for values, _ in decoded],
         [states for _, states in decoded],
-        pa.array(micros, pa.int64()).cast(dtypes.TIMESTAMP),
+        micros.cast(dtypes.TIMESTAMP),
         pa.array(row_states, pa.string()),
     )
 
 
-def _replaced(column: Sequence[bytes | None], damaged: Sequence[int]) -> list[bytes | None]:
-    cells = list(column)
-    for place in damaged:
-        cells[place] = _UNREADABLE
-    return cells
+def _micros(stamps: Cells) -> pa.Array:
+    """Microseconds since 1970 of stored event timestamps; null where there are none. Rows share few of them."""
+    encoded = stamps.binary().dictionary_encode()
+    distinct = [_timestamp(raw) for raw in encoded.dictionary.to_pylist()]
+    return pa.array(distinct, pa.int64()).take(encoded.indices)
 
 
-def _timestamp(raw: bytes | None) -> int | None:
-    """Microseconds since 1970; None where there are none."""
-    if raw is None:
-        return None
+def _timestamp(raw: bytes) -> int | None:
     try:
         return decode_timestamp(raw) // 1000
     except CorruptValueError:
