@@ -19,6 +19,7 @@ from skewguard.online.pipe import Pipe, RawSocket, is_cluster
 from skewguard.online.replies import HashShape, Parsed, read_all, usual_shape
 
 _SAMPLE = 50
+_LEARN_FROM = 200
 _WHOLE_UP_TO = 3
 
 Row = Any
@@ -119,7 +120,9 @@ def _hashes(client: Any, keys: pa.Array, fields: Sequence[bytes], size: int, pac
 def _shaped(client: Any, keys: pa.Array, fields: Sequence[bytes], size: int, pace: Pace) -> Iterator[Fetched]:
     """Whole hashes from a plain Redis: what most of them look like is learnt, and those are taken apart all at once."""
     asked = resp.commands([b"HGETALL", keys])
-    spans = [(start, min(start + size, len(keys))) for start in range(0, len(keys), size)]
+    first_batch = min(size, _LEARN_FROM)
+    starts = [0, *range(first_batch, len(keys), size)]
+    spans = list(zip(starts, [*starts[1:], len(keys)], strict=True))
     shape: HashShape | None = None
     with RawSocket(client) as connection:
         for number, (start, stop) in enumerate(spans):

@@ -37,7 +37,7 @@ def read_view(
     *,
     features: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
-    batch_size: int = 2000,
+    batch_size: int = 4000,
     keys_per_second: float | None = None,
     progress: Progress | None = None,
 ) -> pa.Table:
@@ -148,11 +148,13 @@ def _table(
         column = columns.get(key.name, key.name)
         names.append(key.name)
         arrays.append(column_as(key, entities.column(column), column))
-    names += [feature.name for feature in wanted]
-    arrays += [values.take(places) for values in rows.values]
-    names += [EVENT_TS, ROW_STATE, *(STATE_PREFIX + feature.name for feature in wanted)]
-    arrays += [rows.timestamps.take(places), rows.row_states.take(places).fill_null(KEY_ABSENT)]
-    arrays += [states.take(places).fill_null(ABSENT) for states in rows.states]
+    if not places.null_count and len(places) == len(rows.row_states):  # every entity once: they are in order already
+        arrays += [*rows.values, rows.timestamps, rows.row_states, *rows.states]
+    else:
+        arrays += [values.take(places) for values in rows.values]
+        arrays += [rows.timestamps.take(places), rows.row_states.take(places).fill_null(KEY_ABSENT)]
+        arrays += [states.take(places).fill_null(ABSENT) for states in rows.states]
+    names += [*(f.name for f in wanted), EVENT_TS, ROW_STATE, *(STATE_PREFIX + f.name for f in wanted)]
     return pa.Table.from_arrays(arrays, names=names)
 
 

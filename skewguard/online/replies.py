@@ -22,6 +22,7 @@ from skewguard.online.wire import resp_argument
 
 Integers = npt.NDArray[np.int64]
 _DIGITS = 7
+_FEED = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,13 @@ class HashShape:
 def read_all(data: bytes | bytearray, rows: int) -> list[Any]:
     """The replies in ``data`` one by one, by hiredis, errors in place; raises ConnectionError if one is missing."""
     reader = hiredis.Reader(replyError=reply_error)
-    reader.feed(bytes(data))
-    replies = [reader.gets() for _ in range(rows)]
-    if False in replies:
-        raise ConnectionError("Redis gave fewer answers than it was asked for")
+    replies: list[Any] = []
+    for start in range(0, len(data), _FEED):  # hiredis moves what is left of its buffer at every reply
+        reader.feed(bytes(data[start : start + _FEED]))
+        while (reply := reader.gets()) is not False:
+            replies.append(reply)
+    if len(replies) != rows:
+        raise ConnectionError(f"Redis gave {len(replies)} answers to {rows} questions")
     return replies
 
 
