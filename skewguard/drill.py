@@ -23,9 +23,10 @@ from skewguard.digest import row_hashes
 from skewguard.errors import BadInputError, UnknownNameError
 from skewguard.findings import Cause
 from skewguard.offline.sources import source_sql
-from skewguard.online.codec import encode_column, encode_timestamp
+from skewguard.online.codec import encode_column
 from skewguard.online.key_columns import entity_keys
 from skewguard.online.keys import feature_field, timestamp_field
+from skewguard.online.timestamps import encode_timestamp
 from skewguard.sql import CREATED_TS, EVENT_TS, ROW_STATE, quote
 from skewguard.workspace import utc
 
