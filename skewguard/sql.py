@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 EVENT_TS, CREATED_TS, ROW_STATE = "__event_ts", "__created_ts", "__row_state"
+ROW_ID = "__id"
+"""The number of a source row: the same in every scan of unchanged files."""
 
 
 def quote(name: str) -> str:

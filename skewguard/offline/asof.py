@@ -1,8 +1,8 @@
 """Point-in-time retrieval: one SQL builder, DuckDB's ASOF join, the TTL as a filter after it.
 
 The latest row at or before the as-of time decides alone: if it is past the TTL, so is every older one, and the
-features are null. Ties of (entity, event timestamp) go to the latest created timestamp, then to the larger values, so
-that the answer never depends on the order of a file.
+features are null. The join itself sees keys, times and row numbers only; the feature values of the rows that it found
+are fetched afterwards, so that nothing wide is sorted and nothing is read that no entity row needs.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from skewguard import dtypes
-from skewguard.definitions import FieldDef, Projection, ViewDef
-from skewguard.dtypes import FLOATS
+from skewguard.definitions import Projection, ViewDef
 from skewguard.errors import BadInputError
-from skewguard.offline.sources import connect, reading, refuse_same_but_for_case, source_columns, source_sql
-from skewguard.sql import CREATED_TS, EVENT_TS, quote
-from skewguard.ttl import inside_sql
+from skewguard.offline.sources import connect, reading, refuse_same_but_for_case, source_sql
+from skewguard.offline.untied import key_names, moment, ranked_fields, ranking, untied_sql
+from skewguard.sql import CREATED_TS, EVENT_TS, ROW_ID, quote
+from skewguard.ttl import inside_sql, oldest_inside
 
 ROW, AT = "__row", "__at"
 _ENTITY = "__entity_rows"
@@ -29,62 +31,17 @@ _ORDER, _BEST, _AVAILABLE = "__order", "__best", "__available"
 
 @dataclass(frozen=True)
 class JoinOptions:
-    """How a point-in-time join is done; see ``point_in_time``."""
+    """How a point-in-time join is done; see ``point_in_time``.
+
+    ``between``: the first and the last as-of time of the entity rows. Source rows that no time in between can see are
+    not read.
+    """
 
     timestamp_column: str = "event_timestamp"
     full_feature_names: bool = False
     filter_by_created_timestamp: bool = False
     with_event_timestamps: bool = False
-
-
-def _partition(view: ViewDef) -> str:
-    return ", ".join([*(quote(key.name) for key in view.join_keys), EVENT_TS])
-
-
-def _ranking(fields: Sequence[FieldDef]) -> str:
-    """The order within ties: latest created first, unknown created last, then by value, nulls and NaN last."""
-    return ", ".join([f"{CREATED_TS} DESC NULLS LAST", *(largest_first(f.name, f.dtype in FLOATS) for f in fields)])
-
-
-def largest_first(name: str, floating: bool) -> str:
-    """An ORDER BY term: larger values first, nulls last, NaN (which DuckDB holds for the largest) just before them."""
-    column = quote(name)
-    if not floating:
-        return f"{column} DESC NULLS LAST"
-    return f"CASE WHEN NOT isnan({column}) THEN {column} END DESC NULLS LAST, isnan({column}) DESC NULLS LAST"
-
-
-def _ranked_fields(view: ViewDef) -> list[FieldDef]:
-    """What ties are ranked by: all the view's features that its file has, whichever of them are asked for.
-
-    So a tie is decided alike for every selection of features, and as materialization decides it.
-    """
-    columns = source_columns(view)
-    return [f for f in view.features if view.source.column(f.name) in columns]
-
-
-def untied_sql(view: ViewDef, names: Sequence[str], prefix: str) -> list[str]:
-    """CTEs that end in ``<prefix>``: the source with one row per entity and event timestamp.
-
-    Rows of an unknown key or time are left out: they match nothing, and DuckDB's ASOF join is not to be asked.
-    Only tied rows are sorted; where there are none, the sort sees nothing.
-    """
-    partition = _partition(view)
-    same = " AND ".join(f"s.{c} = d.{c}" for c in partition.split(", "))
-    known = " AND ".join(f"{c} IS NOT NULL" for c in partition.split(", "))
-    ranked = _ranked_fields(view)
-    columns = ", ".join(f"s.{c}" for c in [*(quote(n) for n in _relation(view, names)), EVENT_TS, CREATED_TS])
-    return [
-        f"{prefix}_s AS MATERIALIZED (SELECT * FROM ({source_sql(view, names)}) WHERE {known})",
-        f"{prefix}_d AS MATERIALIZED (SELECT {partition} FROM {prefix}_s GROUP BY {partition} HAVING count(*) > 1)",
-        f"{prefix} AS (SELECT {columns} FROM {prefix}_s s ANTI JOIN {prefix}_d d ON {same} UNION ALL "
-        f"SELECT {columns} FROM ({source_sql(view, [f.name for f in ranked])}) s SEMI JOIN {prefix}_d d ON {same} "
-        f"QUALIFY row_number() OVER (PARTITION BY {partition} ORDER BY {_ranking(ranked)}) = 1)",
-    ]
-
-
-def _relation(view: ViewDef, names: Sequence[str]) -> list[str]:
-    return [*(key.name for key in view.join_keys), *names]
+    between: tuple[datetime, datetime] | None = None
 
 
 def training_sql(entity_columns: Sequence[str], projections: Sequence[Projection], options: JoinOptions) -> str:
@@ -97,28 +54,43 @@ def training_sql(entity_columns: Sequence[str], projections: Sequence[Projection
         f"e AS (SELECT {', '.join(quote(c) for c in (ROW, *read))}, "
         f"({quote(options.timestamp_column)})::TIMESTAMPTZ AS {AT} FROM {_ENTITY})",
     ]
-    joins, outputs = [], [f"e.{ROW}"]
+    joins, found = [], [f"e.{ROW}"]
+    fetches, outputs = [], [f"m.{ROW}"]
     for index, projection in enumerate(projections):
         names = [f.name for f in projection.features]
         prefix = f"v{index}"
-        keys = " AND ".join(f"e.{quote(column)} = {prefix}.{quote(key.name)}" for key, column in projection.keys)
+        where = _visible(projection.view, options.between)
         if options.filter_by_created_timestamp and projection.view.source.created_timestamp_column:
-            ctes += _as_known_sql(projection, names, prefix)
+            ctes += _as_known_sql(projection, prefix, where)
             joins.append(_as_known_join(projection, prefix))
         else:
-            ctes += untied_sql(projection.view, names, prefix)
+            ctes += untied_sql(projection.view, prefix, where)
+            keys = " AND ".join(f"e.{quote(column)} = {prefix}.{quote(key.name)}" for key, column in projection.keys)
             on = f"{keys} AND " if keys else ""
             joins.append(f"ASOF LEFT JOIN {prefix} ON {on}e.{AT} >= {prefix}.{EVENT_TS}")
         # DuckDB's ASOF operator pairs a null time with the newest row
         live = f"e.{AT} IS NOT NULL AND {inside_sql(f'{prefix}.{EVENT_TS}', f'e.{AT}', projection.view.ttl)}"
+        found += [f"CASE WHEN {live} THEN {prefix}.{c} END AS {prefix}{c}" for c in (ROW_ID, EVENT_TS)]
+        wide = source_sql(projection.view, names, row_ids=True)
+        fetches.append(f"LEFT JOIN ({wide}) {prefix}w ON m.{prefix}{ROW_ID} = {prefix}w.{ROW_ID}")
         outputs += [
-            f"CASE WHEN {live} THEN {prefix}.{quote(name)} END "
-            f"AS {quote(projection.output_name(name, options.full_feature_names))}"
+            f"{prefix}w.{quote(name)} AS {quote(projection.output_name(name, options.full_feature_names))}"
             for name in names
         ]
         if options.with_event_timestamps:
-            outputs.append(f"CASE WHEN {live} THEN {prefix}.{EVENT_TS} END AS {quote(_event_column(projection))}")
-    return f"WITH {', '.join(ctes)} SELECT {', '.join(outputs)} FROM e {' '.join(joins)} ORDER BY e.{ROW}"
+            outputs.append(f"m.{prefix}{EVENT_TS} AS {quote(_event_column(projection))}")
+    ctes.append(f"m AS MATERIALIZED (SELECT {', '.join(found)} FROM e {' '.join(joins)})")
+    return f"WITH {', '.join(ctes)} SELECT {', '.join(outputs)} FROM m {' '.join(fetches)} ORDER BY m.{ROW}"
+
+
+def _visible(view: ViewDef, between: tuple[datetime, datetime] | None) -> list[str]:
+    """Conditions on event timestamps outside of which no entity row sees a source row, or sees it as live."""
+    if between is None:
+        return []
+    first, last = between
+    oldest = oldest_inside(first, view.ttl)
+    lower = [] if oldest is None else [f"{EVENT_TS} >= {moment(oldest)}"]
+    return [*lower, f"{EVENT_TS} <= {moment(last)}"]
 
 
 def _event_column(projection: Projection) -> str:
@@ -130,7 +102,7 @@ def _read_columns(projections: Sequence[Projection], timestamp_column: str) -> l
     return list(dict.fromkeys([*(c for p in projections for _, c in p.keys), timestamp_column]))
 
 
-def _as_known_sql(projection: Projection, names: Sequence[str], prefix: str) -> list[str]:
+def _as_known_sql(projection: Projection, prefix: str, where: Sequence[str]) -> list[str]:
     """Only rows created by the as-of time count: ``event <= at AND created <= at``, two inequalities.
 
     Both hold from ``greatest(event, created)`` on, when the row becomes available. So the rows of an entity in the
@@ -138,30 +110,20 @@ def _as_known_sql(projection: Projection, names: Sequence[str], prefix: str) -> 
     can be asked; no pair of an entity row and a source row is ever formed. Rows without a created timestamp do not
     count, as in Feast (``created <= as-of`` is null).
     """
-    view = projection.view
-    key_names = [quote(key.name) for key in view.join_keys]
-    partition = ", ".join([*key_names, EVENT_TS, CREATED_TS])
-    same = " AND ".join(f"s.{c} = d.{c}" for c in partition.split(", "))
-    known = " AND ".join(f"{c} IS NOT NULL" for c in partition.split(", "))
-    ranked = _ranked_fields(view)
-    columns = ", ".join(f"s.{c}" for c in [*key_names, *(quote(n) for n in names), EVENT_TS, CREATED_TS])
+    keys = key_names(projection.view)
     order = f"(epoch_us({EVENT_TS})::HUGEINT * 18446744073709551616 + epoch_us({CREATED_TS}))"
-    over = f"PARTITION BY {', '.join(key_names)} " if key_names else ""
+    over = f"PARTITION BY {', '.join(keys)} " if keys else ""
     available = f"greatest({EVENT_TS}, {CREATED_TS})"
     return [
-        f"{prefix}_s AS MATERIALIZED (SELECT * FROM ({source_sql(view, names)}) WHERE {known})",
-        f"{prefix}_d AS MATERIALIZED (SELECT {partition} FROM {prefix}_s GROUP BY {partition} HAVING count(*) > 1)",
-        f"{prefix}_u AS (SELECT {columns} FROM {prefix}_s s ANTI JOIN {prefix}_d d ON {same} UNION ALL "
-        f"SELECT {columns} FROM ({source_sql(view, [f.name for f in ranked])}) s SEMI JOIN {prefix}_d d ON {same} "
-        f"QUALIFY row_number() OVER (PARTITION BY {partition} ORDER BY {_ranking(ranked)}) = 1)",
+        *untied_sql(projection.view, f"{prefix}_u", where, created=True),
         f"{prefix} AS (SELECT *, {order} AS {_ORDER} FROM {prefix}_u)",
-        f"{prefix}_a AS (SELECT {', '.join([*key_names, f'{available} AS {_AVAILABLE}'])}, "
-        f"max({order}) OVER ({over}ORDER BY {available}) AS {_BEST} FROM {prefix}_s)",
+        f"{prefix}_a AS (SELECT {', '.join([*keys, f'{available} AS {_AVAILABLE}'])}, "
+        f"max({order}) OVER ({over}ORDER BY {available}) AS {_BEST} FROM {prefix}_u_s)",
     ]
 
 
 def _as_known_join(projection: Projection, prefix: str) -> str:
-    """The best row that was available, then that row's values. Rows available at one moment share their best."""
+    """The best row that was available, then that row itself. Rows available at one moment share their best."""
     pairs = [(quote(column), quote(key.name)) for key, column in projection.keys]
     at = "".join(f"e.{column} = {prefix}_a.{key} AND " for column, key in pairs)
     row = "".join(f"{prefix}_a.{key} = {prefix}.{key} AND " for _, key in pairs)
@@ -188,7 +150,13 @@ def point_in_time(
     ``with_event_timestamps`` adds ``__event_ts__<projection>`` (timestamp[us, UTC]).
     Raises BadInputError for columns of one name, ConfigurationError for a source that cannot be read.
     """
-    options = JoinOptions(timestamp_column, full_feature_names, filter_by_created_timestamp, with_event_timestamps)
+    options = JoinOptions(
+        timestamp_column,
+        full_feature_names,
+        filter_by_created_timestamp,
+        with_event_timestamps,
+        time_range(entity_rows.column(timestamp_column)),
+    )
     _check_names(entity_rows.column_names, projections, options)
     numbered = _numbered(entity_rows, projections, timestamp_column)
     sources = ", ".join(dict.fromkeys(p.view.source.path for p in projections))
@@ -217,7 +185,13 @@ def _check_names(columns: Sequence[str], projections: Sequence[Projection], opti
 def _numbered(entity_rows: pa.Table, projections: Sequence[Projection], timestamp_column: str) -> pa.Table:
     """The columns that the join reads, and the row numbers; nothing else of the caller's goes through DuckDB."""
     needed = entity_rows.select(_read_columns(projections, timestamp_column))
-    return needed.append_column(ROW, pa.array(range(entity_rows.num_rows), pa.int64()))
+    return needed.append_column(ROW, pa.array(np.arange(entity_rows.num_rows)))
+
+
+def time_range(moments: pa.ChunkedArray) -> tuple[datetime, datetime] | None:
+    """The first and the last of a column of times; None where there are none."""
+    ends = pc.min_max(moments).as_py()
+    return None if ends["min"] is None else (ends["min"], ends["max"])
 
 
 def _joined(
@@ -250,28 +224,35 @@ def latest_rows(
     start: datetime | None = None,
     features: Sequence[str] | None = None,
     created_before: datetime | None = None,
+    changed_since: datetime | None = None,
 ) -> pa.Table:
     """The latest row of each entity by (event, created) timestamp, at or before ``as_of`` and at or after ``start``.
+
+    ``changed_since``: among rows that happened or (where there is a created timestamp) were created after that.
 
     Columns: join keys, features, ``__event_ts``, ``__created_ts``; ordered by join key. The TTL plays no part.
     Raises ConfigurationError for a source that cannot be read, UnknownNameError for a feature that is none.
     """
     names = [f.name for f in view.features] if features is None else list(features)
-    ranked = _ranked_fields(view) if names else []
+    ranked = ranked_fields(view) if names else []
     wanted = list(dict.fromkeys([*names, *(f.name for f in ranked)]))
-    columns = ", ".join([*(quote(n) for n in _relation(view, names)), EVENT_TS, CREATED_TS])
-    keys = [quote(key.name) for key in view.join_keys]
-    where = [f"{EVENT_TS} <= TIMESTAMPTZ '{as_of.isoformat()}'"]
+    keys = key_names(view)
+    columns = ", ".join([*keys, *(quote(n) for n in names), EVENT_TS, CREATED_TS])
+    where = [f"{EVENT_TS} <= {moment(as_of)}"]
     if start is not None:
-        where.append(f"{EVENT_TS} >= TIMESTAMPTZ '{start.isoformat()}'")
+        where.append(f"{EVENT_TS} >= {moment(start)}")
+    if changed_since is not None:
+        late = f" OR {CREATED_TS} > {moment(changed_since)}" if view.source.created_timestamp_column else ""
+        where.append(f"({EVENT_TS} > {moment(changed_since)}{late})")
     if created_before is not None and view.source.created_timestamp_column:  # without the column, as in Feast, no cut
-        where.append(f"{CREATED_TS} <= TIMESTAMPTZ '{created_before.isoformat()}'")
+        where.append(f"{CREATED_TS} <= {moment(created_before)}")
     partition = f"PARTITION BY {', '.join(keys)} " if keys else ""
     newest = f"max({EVENT_TS}) OVER ({partition.strip()})"
     sql = (
-        f"SELECT {columns} FROM (SELECT * FROM ({source_sql(view, wanted)}) WHERE {' AND '.join(where)} "
-        f"QUALIFY {EVENT_TS} = {newest}) "
-        f"QUALIFY row_number() OVER ({partition}ORDER BY {_ranking(ranked)}) = 1 ORDER BY {', '.join(keys) or '1'}"
+        f"WITH n AS MATERIALIZED (SELECT {ROW_ID} FROM (SELECT * FROM ({source_sql(view, [], row_ids=True)}) "
+        f"WHERE {' AND '.join(where)} QUALIFY {EVENT_TS} = {newest})) "
+        f"SELECT {columns} FROM ({source_sql(view, wanted, row_ids=True)}) SEMI JOIN n USING ({ROW_ID}) "
+        f"QUALIFY row_number() OVER ({partition}ORDER BY {ranking(ranked)}) = 1 ORDER BY {', '.join(keys) or '1'}"
     )
     with reading(view.source.path):
         table = con.execute(sql).to_arrow_table()

@@ -19,7 +19,7 @@ import duckdb
 from skewguard import dtypes
 from skewguard.definitions import ViewDef
 from skewguard.errors import BadInputError, ConfigurationError, UnsupportedSourceError, nearest
-from skewguard.sql import CREATED_TS, EVENT_TS, literal, quote
+from skewguard.sql import CREATED_TS, EVENT_TS, ROW_ID, literal, quote
 
 _JSON = "__canonical_json"
 _MAX_SECONDS = 253_402_300_799
@@ -78,8 +78,11 @@ def refuse_same_but_for_case(where: str, names: Sequence[str]) -> None:
             raise BadInputError(where, f"the columns {other!r} and {name!r}", "names that differ in more than case")
 
 
-def scan_sql(view: ViewDef) -> str:
-    """``read_parquet`` over a view's source: a file, a glob, or a folder of Parquet files (Hive partitions allowed)."""
+def scan_sql(view: ViewDef, *, numbered: bool = False) -> str:
+    """``read_parquet`` over a view's source: a file, a glob, or a folder of Parquet files (Hive partitions allowed).
+
+    ``numbered`` adds the column ``file_row_number``, which a source must not have then.
+    """
     source = view.source
     if source.kind != "parquet":
         raise UnsupportedSourceError(
@@ -100,7 +103,8 @@ def scan_sql(view: ViewDef) -> str:
     # said outright: DuckDB takes a=b anywhere in a path for a partition that hides the file's own column a, and
     # would read the partition 007 as the number 7
     partitions = f"hive_partitioning = {hive}" + (", hive_types_autocast = false" if hive == "true" else "")
-    return f"read_parquet({literal(path)}, union_by_name = true, {partitions})"
+    numbers = ", file_row_number = true" if numbered else ""
+    return f"read_parquet({literal(path)}, union_by_name = true, {partitions}{numbers})"
 
 
 def _partitioned(folder: Path) -> bool:
@@ -189,10 +193,11 @@ def declared_sql(expression: str, duck_type: str, dtype: str) -> str:
     return f"({expression})::{dtypes.duckdb_type(dtype)}"
 
 
-def source_sql(view: ViewDef, features: Sequence[str] | None = None) -> str:
+def source_sql(view: ViewDef, features: Sequence[str] | None = None, *, row_ids: bool = False) -> str:
     """The normalized relation of a view: join keys and features by Feast name, ``__event_ts``, ``__created_ts``.
 
-    Only these columns are read. ``features`` None means all of the view's. Raises ConfigurationError for a missing
+    ``row_ids`` adds ``__id``, a number that a row has in every scan of unchanged files. Only these columns are read.
+    ``features`` None means all of the view's. Raises ConfigurationError for a missing
     column (with the nearest one), UnsupportedSourceError for a source that is no Parquet.
     """
     columns = source_columns(view)
@@ -217,4 +222,9 @@ def source_sql(view: ViewDef, features: Sequence[str] | None = None) -> str:
     if source.created_timestamp_column:
         created = timestamp_sql(*column(source.created_timestamp_column))
     selected.append(f"{created} AS {CREATED_TS}")
-    return f"SELECT {', '.join(selected)} FROM {scan_sql(view)}"
+    if not row_ids:
+        return f"SELECT {', '.join(selected)} FROM {scan_sql(view)}"
+    if {"file_row_number", "file_index"} & {name.lower() for name in columns}:  # DuckDB's own names are taken
+        return f"SELECT {', '.join(selected)}, row_number() OVER () AS {ROW_ID} FROM {scan_sql(view)}"
+    selected.append(f"(file_index::BIGINT << 40) | file_row_number AS {ROW_ID}")
+    return f"SELECT {', '.join(selected)} FROM {scan_sql(view, numbered=True)}"

@@ -37,9 +37,10 @@ from pydantic import StrictStr
 from skewguard.definitions import FieldDef, Projection, ServiceDef, SourceDef, ViewDef
 from skewguard.errors import BadInputError, UnsupportedSourceError
 from skewguard.feast_repo import source_def, view_def
-from skewguard.offline.asof import JoinOptions, largest_first, point_in_time, training_sql
+from skewguard.offline.asof import JoinOptions, point_in_time, time_range, training_sql
 from skewguard.offline.entity_rows import normalise_entity_rows
 from skewguard.offline.sources import connect, reading, scan_sql, source_columns, timestamp_sql
+from skewguard.offline.untied import largest_first
 from skewguard.sql import EVENT_TS, literal, quote
 
 
@@ -150,7 +151,7 @@ class SkewguardOfflineStore(OfflineStore):  # type: ignore[misc]
                     filter_by_created_timestamp=filter_by_created_timestamp,
                 )
 
-        moments = [m for m in rows.table.column(rows.timestamp_column).to_pylist() if m is not None]
+        ends = time_range(rows.table.column(rows.timestamp_column)) or (None, None)
         return AsofRetrievalJob(
             run,
             lambda: training_sql(rows.table.column_names, projections, options),
@@ -160,8 +161,8 @@ class SkewguardOfflineStore(OfflineStore):  # type: ignore[misc]
             metadata=RetrievalMetadata(
                 features=feature_refs,
                 keys=[name for name in rows.table.column_names if name != rows.timestamp_column],
-                min_event_timestamp=min(moments, default=None),
-                max_event_timestamp=max(moments, default=None),
+                min_event_timestamp=ends[0],
+                max_event_timestamp=ends[1],
             ),
         )
 
