@@ -1,77 +1,139 @@
-"""Point-in-time retrieval and materialization."""
+"""Point-in-time retrieval: our offline store, Feast's DuckDB store and the bare ASOF query; time, peak memory, growth.
+
+Each run is a process of its own, so that its peak memory is its own: ``python -m benchmarks.retrieval SIDE REPO ROWS``.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import resource
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from benchmarks.data import NOW, Sizes, entity_rows
-from skewguard import SkewGuard
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from benchmarks.cases import Case
+from benchmarks.data import NOW, Sizes, feast_store, write_repo
 from skewguard.feast_repo import quiet_feast
-from skewguard.online.embedded import EmbeddedRedis
 
-Pair = tuple[Callable[[], float], Callable[[], float]]
+CONFIGS = {"ours": "feature_store.yaml", "feast": "feature_store.duckdb.yaml"}
 
 
-def _store(repo: Path, config: str) -> object:
+def cases(folder: Path, connection_string: str, *, large: bool) -> Iterator[Case]:
+    """The first row of the table, its memory, and how the time grows with entity rows and with source rows."""
+    sizes = Sizes(10_000, 365, 20, 1_000_000)
+    repo = write_repo(folder / "retrieval", connection_string, sizes)
+    peaks: dict[str, Any] = {}
+    yield Case(
+        "point in time, 1 M x 3.65 M rows x 20",
+        "s",
+        _run("ours", repo, sizes.entity_rows, peaks),
+        _run("feast", repo, sizes.entity_rows, peaks),
+        _run("bare", repo, sizes.entity_rows, peaks),
+        "15 x Feast, a quarter of its memory, 1.5 x floor",
+        peaks,
+    )
+    if not large:
+        return
+    yield Case(
+        "point in time, 10 M entity rows (floor: 10 x the time of 1 M)",
+        "s",
+        _run("ours", repo, 10_000_000, peaks := {}),
+        None,
+        _times(10, _run("ours", repo, sizes.entity_rows, {})),
+        "1.3 x floor",
+        peaks,
+    )
+    wide = write_repo(folder / "more", connection_string, Sizes(100_000, 365, 20, 10))
+    yield Case(
+        "point in time, 36.5 M source rows (floor: 10 x the time of 3.65 M)",
+        "s",
+        _run("ours", wide, sizes.entity_rows, peaks := {}),
+        None,
+        _times(10, _run("ours", repo, sizes.entity_rows, {})),
+        "1.3 x floor",
+        peaks,
+    )
+
+
+def _times(factor: float, run: Callable[[], float]) -> Callable[[], float]:
+    return lambda: factor * run()
+
+
+def _run(side: str, repo: Path, rows: int, peaks: dict[str, Any]) -> Callable[[], float]:
+    def once() -> float:
+        command = [sys.executable, "-m", "benchmarks.retrieval", side, str(repo), str(rows)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{side}: {done.stderr[-2000:]}")
+        result = json.loads(done.stdout.splitlines()[-1])
+        peaks.setdefault("peak_gb", {})[side] = result["peak_gb"]
+        if result["checksum"] != peaks.setdefault("checksum", result["checksum"]):
+            raise AssertionError(f"{side} gave other values: {result['checksum']} against {peaks['checksum']}")
+        return float(result["seconds"])
+
+    return once
+
+
+def entity_rows(rows: int, entities: int, days: int) -> pd.DataFrame:
+    """Entity rows at random minutes inside the data."""
+    random = np.random.default_rng(1)
+    minutes = random.integers(0, days * 24 * 60, rows)
+    at = np.datetime64(NOW.replace(tzinfo=None), "us") - minutes.astype("timedelta64[m]")
+    return pd.DataFrame({"user_id": random.integers(0, entities, rows), "event_timestamp": pd.to_datetime(at, utc=True)})
+
+
+def _entities(repo: Path) -> tuple[int, int]:
+    sql = f"SELECT max(user_id) + 1, count(*) FROM read_parquet('{repo / 'data.parquet'}')"
+    found = duckdb.sql(sql).fetchone()
+    assert found is not None
+    return found[0], found[1] // found[0]
+
+
+def _through_feast(repo: Path, config: str, frame: pd.DataFrame) -> tuple[float, pa.Table]:
+    store = feast_store(repo, config)
+    service = store.get_feature_service("service")
+    started = time.perf_counter()
     with quiet_feast():
-        from feast import FeatureStore
-
-        return FeatureStore(repo_path=str(repo), fs_yaml_file=repo / config)
-
-
-def point_in_time(repo: Path, sizes: Sizes) -> Pair:
-    """``get_historical_features(...).to_arrow()`` through our plug-in and through Feast's DuckDB store; equal sums."""
-    frame = entity_rows(sizes)
-    sums: dict[str, float] = {}
-
-    def run(config: str) -> Callable[[], float]:
-        store = _store(repo, config)
-        service = store.get_feature_service("service")  # type: ignore[attr-defined]
-
-        def once() -> float:
-            started = time.perf_counter()
-            with quiet_feast():
-                table = store.get_historical_features(frame.copy(), service).to_arrow()  # type: ignore[attr-defined]
-            took = time.perf_counter() - started
-            sums[config] = round(sum(v for v in table.column("f0").to_pylist() if v is not None), 6)
-            if table.num_rows != len(frame) or len(set(sums.values())) > 1:
-                raise AssertionError(f"answers differ: {sums}, {table.num_rows} rows")
-            return took
-
-        return once
-
-    return run("feature_store.yaml"), run("feature_store.duckdb.yaml")
+        table = store.get_historical_features(frame, service).to_arrow()
+    return time.perf_counter() - started, table
 
 
-def materialize(repo: Path, redis: EmbeddedRedis) -> Pair:
-    """The whole view into an empty Redis; the stored bytes must be equal."""
-    guard = SkewGuard(repo)
-    store = _store(repo, "feature_store.duckdb.yaml")
-    stored: dict[str, object] = {}
+def _bare(repo: Path, frame: pd.DataFrame) -> tuple[float, pa.Table]:
+    """The ASOF join that anybody would write: no ties decided, no order kept."""
+    rows = pa.Table.from_pandas(frame, preserve_index=False)
+    con = duckdb.connect()
+    con.execute("SET TimeZone = 'UTC'; SET asof_loop_join_threshold = 0")
+    con.register("rows", rows)
+    started = time.perf_counter()
+    sql = f"""
+        SELECT e.*, COLUMNS(s.* EXCLUDE (user_id, event_timestamp, created))
+        FROM rows e ASOF LEFT JOIN read_parquet('{repo / "data.parquet"}') s
+        ON e.user_id = s.user_id AND e.event_timestamp >= s.event_timestamp
+    """
+    table = con.execute(sql).to_arrow_table()
+    return time.perf_counter() - started, table
 
-    def timed(side: str, work: Callable[[], object]) -> float:
-        with redis.client() as client:
-            client.flushall()
-            started = time.perf_counter()
-            work()
-            took = time.perf_counter() - started
-            keys = sorted(client.scan_iter())
-            stored[side] = (len(keys), [sorted(client.hgetall(key).items()) for key in keys[:200]])
-        if len(stored) == 2 and stored["ours"] != stored["feast"]:
-            raise AssertionError("the stored bytes differ")
-        return took
 
-    def ours() -> float:
-        return timed("ours", lambda: guard.materialize(as_of=NOW))
+def main(side: str, repo: Path, rows: int) -> None:
+    """One run: seconds, peak memory in GB, and a sum that must be the same on every side."""
+    frame = entity_rows(rows, *_entities(repo))
+    seconds, table = _bare(repo, frame) if side == "bare" else _through_feast(repo, CONFIGS[side], frame)
+    if table.num_rows != rows:
+        raise AssertionError(f"{table.num_rows} rows for {rows}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    checksum = round(float(np.nansum(table.column("f0").to_numpy())), 3)
+    print(json.dumps({"seconds": seconds, "peak_gb": round(peak, 2), "checksum": checksum}))
 
-    def feast() -> float:
-        def work() -> None:
-            with quiet_feast():
-                store.materialize(NOW - timedelta(days=30), NOW)  # type: ignore[attr-defined]
 
-        return timed("feast", work)
-
-    return ours, feast
+if __name__ == "__main__":
+    os.environ.setdefault("TZ", "UTC")
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

@@ -93,6 +93,12 @@ def materialize(
     as_of: AsOf = None,
     view: Annotated[list[str] | None, typer.Option("--view", help="Feature view; repeat. Default: all online.")] = None,
     start: Annotated[str | None, typer.Option(help="Leave out rows before this time (ISO 8601, UTC).")] = None,
+    incremental: Annotated[
+        bool, typer.Option("--incremental", help="Only what happened or was created since the last run.")
+    ] = False,
+    look_back: Annotated[
+        str | None, typer.Option(help="How far before the last run --incremental looks, for late rows. Default: 1d.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and count; write nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -101,7 +107,15 @@ def materialize(
 
     guard = _guard(repo, as_of)
     with progress("materialize") as report:
-        results = guard.materialize(as_of=as_of, views=view, start=start, dry_run=dry_run, progress=report)
+        results = guard.materialize(
+            as_of=as_of,
+            views=view,
+            start=start,
+            incremental=incremental,
+            look_back=look_back,
+            dry_run=dry_run,
+            progress=report,
+        )
     if json:
         _json([_materialized(r) for r in results])
         return
@@ -127,6 +141,41 @@ def _materialized(result: Materialized) -> dict[str, Any]:
         "watermark": iso(result.watermark),
         **{name: count for name, count in counts.items() if name != "seconds"},
     }
+
+
+@app.command()
+def features(
+    entity_rows: Annotated[Path, typer.Option(help="Parquet or CSV: join keys, a timestamp; other columns are kept.")],
+    service: Service,
+    output: Annotated[Path | None, typer.Option(help="Parquet file to write, a part at a time.")] = None,
+    repo: Repo = HERE,
+    full_feature_names: Annotated[bool, typer.Option("--full-feature-names")] = False,
+    filter_by_created_timestamp: Annotated[
+        bool, typer.Option("--filter-by-created-timestamp", help="Only rows created by the as-of time of each row.")
+    ] = False,
+    memory_limit: Annotated[str | None, typer.Option(help="Most memory for the join, such as 2GB.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the plan of the join and stop.")] = False,
+) -> None:
+    """Point-in-time features as they are: no checks, no gate, no contract (see training-set for those)."""
+    from skewguard.progress import progress
+
+    guard = _guard(repo)
+    if explain:
+        _print(guard.explain(entity_rows, service, filter_by_created_timestamp=filter_by_created_timestamp))
+        return
+    if output is None:
+        raise typer.BadParameter("give --output FILE.parquet, or --explain", param_hint="--output")
+    with progress("features") as report:
+        rows = guard.historical_features(
+            entity_rows,
+            service,
+            output=output,
+            full_feature_names=full_feature_names,
+            filter_by_created_timestamp=filter_by_created_timestamp,
+            memory_limit=memory_limit,
+            progress=report,
+        )
+    _print(f"{rows:,} rows: {output}")
 
 
 @app.command("training-set")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from skewguard.config import Policy
+from skewguard.config import Policy, parse_duration
 from skewguard.definitions import ServiceDef
 from skewguard.errors import BadInputError, ConfigurationError
 from skewguard.gate import decide, enforce_training
@@ -18,6 +19,7 @@ from skewguard.workspace import Clock, Workspace, utc, wall_clock
 if TYPE_CHECKING:
     from skewguard.collect import Progress
     from skewguard.materialize import Materialized
+    from skewguard.offline.retrieve import Retrieval
     from skewguard.repair import RepairPlan, ViewOutcome
     from skewguard.running import CheckedRun
     from skewguard.training_set import TrainingSet
@@ -85,6 +87,41 @@ class SkewGuard(Workspace):
             result.contract.save(self.state.contract_path(service.name))
         return result
 
+    def historical_features(
+        self,
+        entity_df: Any,
+        features: str | Sequence[str],
+        *,
+        output: str | os.PathLike[str] | None = None,
+        full_feature_names: bool = False,
+        filter_by_created_timestamp: bool = False,
+        memory_limit: str | None = None,
+        progress: Progress | None = None,
+    ) -> pa.Table | int:
+        """Point-in-time features for ``entity_df`` (see ``training_set``), without its checks, gate and contract.
+
+        With ``output`` they go into that Parquet file a part at a time, and the number of rows is returned; else the
+        table. ``memory_limit`` bounds DuckDB ("2GB"): what does not fit goes to temporary files, on a source of any
+        size. Raises BadInputError, UnknownNameError, ConfigurationError.
+        """
+        retrieval = self._retrieval(entity_df, features, full_feature_names, filter_by_created_timestamp, memory_limit)
+        return retrieval.table(progress) if output is None else retrieval.to_parquet(Path(output), progress)
+
+    def explain(
+        self, entity_df: Any, features: str | Sequence[str], *, filter_by_created_timestamp: bool = False
+    ) -> str:
+        """DuckDB's plan of a point-in-time join, as text."""
+        return self._retrieval(entity_df, features, False, filter_by_created_timestamp, None).explain()
+
+    def _retrieval(
+        self, entity_df: Any, features: str | Sequence[str], full: bool, created: bool, memory_limit: str | None
+    ) -> Retrieval:
+        from skewguard.offline.asof import JoinOptions
+        from skewguard.offline.retrieve import Retrieval
+
+        options = JoinOptions(full_feature_names=full, filter_by_created_timestamp=created)
+        return Retrieval.of(self.feast, self.service(features), entity_df, options, memory_limit)
+
     def online(
         self,
         features: str | Sequence[str],
@@ -117,12 +154,17 @@ class SkewGuard(Workspace):
         as_of: datetime | str | None = None,
         views: Sequence[str] | None = None,
         start: datetime | str | None = None,
+        incremental: bool = False,
+        look_back: timedelta | str | None = None,
         dry_run: bool = False,
         progress: Progress | None = None,
     ) -> list[Materialized]:
         """Write the latest row per entity at or before ``as_of`` to the online store, and move the watermark there.
 
         All online views by default; rows past their TTL at ``as_of`` are left out. With ``start``, rows before it are.
+        ``incremental`` reads only what happened after a view's watermark less ``look_back`` (a timedelta, or text such
+        as "36h"; a day by default) or, where the source has a created timestamp, was created after it: a row that
+        comes later than that, without one, is missed until a run that is not incremental.
         """
         from skewguard.materialize import materialize
 
@@ -135,7 +177,17 @@ class SkewGuard(Workspace):
             raise ConfigurationError(
                 f"{self.path}: no online feature views in the registry; run `skewguard apply` first."
             )
-        return materialize(self.feast, names, end, start=begin, dry_run=dry_run, progress=progress)
+        if look_back is not None and not incremental:
+            raise BadInputError("look_back", str(look_back), "incremental=True beside it")
+        return materialize(
+            self.feast,
+            names,
+            end,
+            start=begin,
+            look_back=_look_back(look_back) if incremental else None,
+            dry_run=dry_run,
+            progress=progress,
+        )
 
     def check(
         self,
@@ -184,3 +236,13 @@ class SkewGuard(Workspace):
 
         with running.stores(self) as (_, client):
             return apply_repair(plan, client, self.feast.project, running.key_ttl(self.path))
+
+
+def _look_back(value: timedelta | str | None) -> timedelta:
+    try:
+        found = parse_duration("1d" if value is None else value)
+    except ValueError as error:
+        raise BadInputError("look_back", repr(value), "a duration such as 36h or 7d") from error
+    if found is None or found < timedelta(0):
+        raise BadInputError("look_back", repr(value), "a duration of zero or more")
+    return found

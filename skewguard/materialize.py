@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST = datetime(1, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,15 @@ def materialize(
     end: datetime,
     *,
     start: datetime | None = None,
+    look_back: timedelta | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> list[Materialized]:
     """Materialize ``views`` up to ``end`` (inclusive, UTC); see SkewGuard.materialize.
 
-    The watermark moves only after a view's rows are written, so a run that is killed and started again converges.
+    With ``look_back`` only what happened or was created after the watermark less so much is read; a view that was
+    never materialized is read whole. The watermark moves only after a view's rows are written, so a run that is killed
+    and started again converges.
     """
     definitions = [repo.view(name) for name in views]
     for view in definitions:
@@ -57,10 +61,12 @@ def materialize(
     settings = settings_from_repo(repo.path)
     con = connect_offline()
     client = connect(settings)
+    watermarks = repo.watermarks() if look_back is not None else {}
     results = []
     try:
         for view in definitions:
-            rows = latest_rows(con, view, end, start=start)
+            since = _since(watermarks.get(view.name), look_back)
+            rows = latest_rows(con, view, end, start=start, changed_since=since)
             live = _inside_ttl(rows, view.ttl, end).drop_columns([CREATED_TS])
 
             def report(done: int, step: str = view.name) -> None:
@@ -77,12 +83,19 @@ def materialize(
                 progress=report,
             )
             if not dry_run:
-                repo.record_materialization(view.name, start or min(_EPOCH, end), end)
+                begin = start or since or _EPOCH
+                repo.record_materialization(view.name, min(begin, end), end)
             results.append(Materialized(view.name, live.num_rows, rows.num_rows - live.num_rows, stats, end))
     finally:
         client.close()
         con.close()
     return results
+
+
+def _since(watermark: datetime | None, look_back: timedelta | None) -> datetime | None:
+    if watermark is None or look_back is None:
+        return None
+    return watermark - min(look_back, watermark - _FIRST)
 
 
 def _inside_ttl(rows: pa.Table, ttl: timedelta | None, at: datetime) -> pa.Table:

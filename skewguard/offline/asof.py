@@ -7,8 +7,9 @@ are fetched afterwards, so that nothing wide is sorted and nothing is read that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import duckdb
@@ -21,6 +22,7 @@ from skewguard.definitions import Projection, ViewDef
 from skewguard.errors import BadInputError
 from skewguard.offline.sources import connect, reading, refuse_same_but_for_case, source_sql
 from skewguard.offline.untied import key_names, moment, ranked_fields, ranking, untied_sql
+from skewguard.offline.watched import Report, watched
 from skewguard.sql import CREATED_TS, EVENT_TS, ROW_ID, quote
 from skewguard.ttl import inside_sql, oldest_inside
 
@@ -142,31 +144,59 @@ def point_in_time(
     full_feature_names: bool = False,
     filter_by_created_timestamp: bool = False,
     with_event_timestamps: bool = False,
+    progress: Report | None = None,
 ) -> pa.Table:
     """Every entity row, in its order, followed by the features of each projection as of the row's time.
 
     ``entity_rows`` as ``normalise_entity_rows`` makes them. Features come in their declared Arrow types, under
     ``Projection.output_name``. ``filter_by_created_timestamp``: only rows created by the as-of time count.
-    ``with_event_timestamps`` adds ``__event_ts__<projection>`` (timestamp[us, UTC]).
+    ``with_event_timestamps`` adds ``__event_ts__<projection>`` (timestamp[us, UTC]). ``progress(step, rows)`` is called
+    with the rows done since the last call.
     Raises BadInputError for columns of one name, ConfigurationError for a source that cannot be read.
     """
-    options = JoinOptions(
-        timestamp_column,
-        full_feature_names,
-        filter_by_created_timestamp,
-        with_event_timestamps,
-        time_range(entity_rows.column(timestamp_column)),
-    )
+    options = JoinOptions(timestamp_column, full_feature_names, filter_by_created_timestamp, with_event_timestamps)
+    with _join(con, entity_rows, projections, options, progress) as join:
+        result = join.to_arrow_table()
+    return _joined(entity_rows, result, projections, full_feature_names)
+
+
+def point_in_time_batches(
+    con: duckdb.DuckDBPyConnection,
+    entity_rows: pa.Table,
+    projections: Sequence[Projection],
+    options: JoinOptions,
+    *,
+    rows: int,
+    progress: Report | None = None,
+) -> Iterator[pa.Table]:
+    """``point_in_time``, so many rows at a time."""
+    done = 0
+    with _join(con, entity_rows, projections, options, progress) as join:
+        for batch in join.to_arrow_reader(rows):
+            part = entity_rows.slice(done, batch.num_rows)
+            done += batch.num_rows
+            yield _joined(part, pa.Table.from_batches([batch]), projections, options.full_feature_names)
+
+
+@contextmanager
+def _join(
+    con: duckdb.DuckDBPyConnection,
+    entity_rows: pa.Table,
+    projections: Sequence[Projection],
+    options: JoinOptions,
+    progress: Report | None,
+) -> Iterator[duckdb.DuckDBPyRelation]:
+    """The join, ready to be run."""
     _check_names(entity_rows.column_names, projections, options)
-    numbered = _numbered(entity_rows, projections, timestamp_column)
+    numbered = _numbered(entity_rows, projections, options.timestamp_column)
+    seen = replace(options, between=time_range(entity_rows.column(options.timestamp_column)))
     sources = ", ".join(dict.fromkeys(p.view.source.path for p in projections))
     con.register(_ENTITY, numbered)
     try:
-        with reading(sources):
-            result = con.execute(training_sql(numbered.column_names, projections, options)).to_arrow_table()
+        with reading(sources), watched(con, entity_rows.num_rows, progress):
+            yield con.sql(training_sql(numbered.column_names, projections, seen))
     finally:
         con.unregister(_ENTITY)
-    return _joined(entity_rows, result, projections, full_feature_names)
 
 
 def _check_names(columns: Sequence[str], projections: Sequence[Projection], options: JoinOptions) -> None:

@@ -65,6 +65,10 @@ def reading(source: str) -> Iterator[None]:
     """Turn DuckDB's errors while ``source`` is read into a ConfigurationError that names it."""
     try:
         yield
+    except duckdb.OutOfMemoryException as error:
+        raise ConfigurationError(
+            f"memory_limit: too little to join {source}; give more, or fewer threads. DuckDB says: {error}"
+        ) from error
     except duckdb.Error as error:
         raise ConfigurationError(f"Cannot read {source}: {error}") from error
 
