@@ -68,7 +68,11 @@ class Row:
         """For the screen."""
         parts = [f"{self.case.name:<44}"]
         for side, median in self.medians.items():
-            parts.append(f"{side} {median:10,.3f} {self.case.unit}" if median < 100 else f"{side} {median:10,.0f} {self.case.unit}")
+            parts.append(
+                f"{side} {median:10,.3f} {self.case.unit}"
+                if median < 100
+                else f"{side} {median:10,.0f} {self.case.unit}"
+            )
         if (ratio := self.ratio("feast")) is not None:
             parts.append(f"{ratio:6.1f} x Feast")
         if (floor := self.ratio("floor")) is not None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-
 from typing import Any
 
-import numpy as np
-import pandas as pd
+import duckdb
 
 from skewguard.feast_repo import FeastRepo, quiet_feast
 
@@ -31,29 +29,31 @@ service = FeatureService(name="service", features=[stats])
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much data: entities, rows an entity, features, entity rows."""
+    """How much data: entities, daily rows of each, features."""
 
     entities: int
     days: int
     features: int
-    entity_rows: int
 
 
-def write_repo(folder: Path, connection_string: str, sizes: Sizes) -> Path:
+def write_repo(folder: Path, connection_string: str, sizes: Sizes, project: str = "bench") -> Path:
     """Write the repository and apply it; ``feature_store.duckdb.yaml`` is the same with Feast's own DuckDB store."""
     folder.mkdir()
-    random = np.random.default_rng(0)
-    count = sizes.entities * sizes.days
-    days = np.tile(np.arange(sizes.days), sizes.entities)
-    event = pd.to_datetime(np.datetime64(NOW.replace(tzinfo=None)) - days.astype("timedelta64[D]"), utc=True)
-    frame = pd.DataFrame({f"f{i}": random.random(count) for i in range(sizes.features)})
-    frame["user_id"] = np.repeat(np.arange(sizes.entities), sizes.days)
-    frame["event_timestamp"] = event.as_unit("us")
-    frame["created"] = frame["event_timestamp"] + timedelta(hours=1)
-    frame.to_parquet(folder / "data.parquet")
+    names = range(sizes.features)
+    values = ", ".join(f"hash(user_id * 1000003 + day * 101 + {i}) / 18446744073709551616.0 AS f{i}" for i in names)
+    sql = f"""
+        COPY (
+            SELECT user_id, TIMESTAMPTZ '{NOW.isoformat()}' - INTERVAL 1 DAY * day AS event_timestamp,
+                event_timestamp + INTERVAL 1 HOUR AS created, {values}
+            FROM range({sizes.entities}) u(user_id), range({sizes.days}) d(day) ORDER BY user_id, day
+        ) TO '{folder / "data.parquet"}'
+    """
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        con.execute(sql)
     (folder / "definitions.py").write_text(DEFINITIONS.format(features=sizes.features, path=folder / "data.parquet"))
     config = (
-        "project: bench\nprovider: local\nregistry: registry.db\nentity_key_serialization_version: 3\n"
+        f"project: {project}\nprovider: local\nregistry: registry.db\nentity_key_serialization_version: 3\n"
         f"online_store: {{type: redis, connection_string: '{connection_string}'}}\noffline_store: {{type: %s}}\n"
     )
     (folder / "feature_store.yaml").write_text(config % "skewguard.offline.store.SkewguardOfflineStore")
@@ -68,15 +68,3 @@ def feast_store(repo: Path, config: str) -> Any:
         from feast import FeatureStore
 
         return FeatureStore(repo_path=str(repo), fs_yaml_file=repo / config)
-
-
-def entity_rows(sizes: Sizes) -> pd.DataFrame:
-    """Entity rows at random times inside the data."""
-    random = np.random.default_rng(1)
-    hours = random.integers(0, sizes.days * 24, sizes.entity_rows)
-    return pd.DataFrame(
-        {
-            "user_id": random.integers(0, sizes.entities, sizes.entity_rows),
-            "event_timestamp": [NOW - timedelta(hours=int(h)) for h in hours],
-        }
-    )

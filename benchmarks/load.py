@@ -1,8 +1,8 @@
 """A closed-loop load generator over HTTP/1.1: so many connections, each with one request under way.
 
-Its own process, so that it takes nothing of the server's interpreter: ``python -m benchmarks.load PORT SECONDS CONNECTIONS
-BODIES.json`` prints requests, seconds, errors and latencies (milliseconds) as JSON. Connections that a server closes are
-opened again; the request that met it is asked again and counted in ``reconnects``.
+Its own process, so that it takes nothing of the server's interpreter. ``python -m benchmarks.load PORT SECONDS
+CONNECTIONS BODIES.json`` prints requests, seconds, errors and latencies (milliseconds) as JSON. Connections that a
+server closes are opened again; the request that met it is asked again and counted in ``reconnects``.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class _Client(asyncio.Protocol):
         else:
             self._transport.close()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         self._load.lost()
 
 

@@ -24,20 +24,20 @@ from benchmarks.cases import Case
 from benchmarks.data import NOW, Sizes, feast_store, write_repo
 from skewguard.feast_repo import quiet_feast
 
+ROWS = 1_000_000
 CONFIGS = {"ours": "feature_store.yaml", "feast": "feature_store.duckdb.yaml"}
 
 
 def cases(folder: Path, connection_string: str, *, large: bool) -> Iterator[Case]:
     """The first row of the table, its memory, and how the time grows with entity rows and with source rows."""
-    sizes = Sizes(10_000, 365, 20, 1_000_000)
-    repo = write_repo(folder / "retrieval", connection_string, sizes)
+    repo = write_repo(folder / "retrieval", connection_string, Sizes(10_000, 365, 20))
     peaks: dict[str, Any] = {}
     yield Case(
         "point in time, 1 M x 3.65 M rows x 20",
         "s",
-        _run("ours", repo, sizes.entity_rows, peaks),
-        _run("feast", repo, sizes.entity_rows, peaks),
-        _run("bare", repo, sizes.entity_rows, peaks),
+        _run("ours", repo, ROWS, peaks),
+        _run("feast", repo, ROWS, peaks),
+        _run("bare", repo, ROWS, peaks),
         "15 x Feast, a quarter of its memory, 1.5 x floor",
         peaks,
     )
@@ -48,17 +48,17 @@ def cases(folder: Path, connection_string: str, *, large: bool) -> Iterator[Case
         "s",
         _run("ours", repo, 10_000_000, peaks := {}),
         None,
-        _times(10, _run("ours", repo, sizes.entity_rows, {})),
+        _times(10, _run("ours", repo, ROWS, {})),
         "1.3 x floor",
         peaks,
     )
-    wide = write_repo(folder / "more", connection_string, Sizes(100_000, 365, 20, 10))
+    wide = write_repo(folder / "more", connection_string, Sizes(100_000, 365, 20))
     yield Case(
         "point in time, 36.5 M source rows (floor: 10 x the time of 3.65 M)",
         "s",
-        _run("ours", wide, sizes.entity_rows, peaks := {}),
+        _run("ours", wide, ROWS, peaks := {}),
         None,
-        _times(10, _run("ours", repo, sizes.entity_rows, {})),
+        _times(10, _run("ours", repo, ROWS, {})),
         "1.3 x floor",
         peaks,
     )
@@ -88,7 +88,9 @@ def entity_rows(rows: int, entities: int, days: int) -> pd.DataFrame:
     random = np.random.default_rng(1)
     minutes = random.integers(0, days * 24 * 60, rows)
     at = np.datetime64(NOW.replace(tzinfo=None), "us") - minutes.astype("timedelta64[m]")
-    return pd.DataFrame({"user_id": random.integers(0, entities, rows), "event_timestamp": pd.to_datetime(at, utc=True)})
+    return pd.DataFrame(
+        {"user_id": random.integers(0, entities, rows), "event_timestamp": pd.to_datetime(at, utc=True)}
+    )
 
 
 def _entities(repo: Path) -> tuple[int, int]:
