@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from online_api import endpoint, handlers, pages, plan_page, problems
 from online_api.metrics import Metrics
@@ -48,22 +49,36 @@ def create_app(settings: Settings) -> FastAPI:
         await store.close()
 
     # no /docs: its page would load scripts from elsewhere
-    app = FastAPI(title="skewguard", version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = Api(title="skewguard", version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.api = build_state(settings, plan, store, metrics)
     plan_metrics = PlanMetrics(metrics.registry)
-    endpoint.install(app)
     app.include_router(plan_page.router)
     app.include_router(handlers.router)
     app.include_router(pages.router)
     problems.install(app)
+    endpoint.document(app)
+    front: ASGIApp = endpoint.LookupEndpoint(app.behind, app)
     if settings.tokens:
-        app.add_middleware(TokenMiddleware, tokens=settings.tokens)
-    app.add_middleware(MetricsMiddleware, metrics=metrics)
+        front = TokenMiddleware(front, settings.tokens)
     limits = settings.limits
-    app.add_middleware(
-        PressureMiddleware, limit=limits.max_in_flight, retry_after=limits.retry_after, registry=metrics.registry
+    app.front = PressureMiddleware(
+        MetricsMiddleware(front, metrics), limits.max_in_flight, limits.retry_after, metrics.registry
     )
     return app
+
+
+class Api(FastAPI):
+    """FastAPI with layers of our own before its own: ``front`` is called first and passes on to ``behind``."""
+
+    front: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        await self.front(scope, receive, send)
+
+    async def behind(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What is not a look-up."""
+        await super().__call__(scope, receive, send)
 
 
 def _tell_end(watching: asyncio.Task[None]) -> None:

@@ -46,6 +46,8 @@ def floats(dtype: str, columns: Sequence[Sequence[bytes | None]]) -> list[list[f
     values = _unpacked(dtype, joined, len(cells))
     if not math.isfinite(sum(values)):  # nan and infinities are texts in JSON
         return None
+    if rows == 1:
+        return [[value] for value in values]
     return [list(values[start : start + rows]) for start in range(0, len(values), rows)]
 
 

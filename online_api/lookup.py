@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, cast
 
 from online_api.decode import INVALID_VALUE, cell, floats, is_float
@@ -37,6 +37,12 @@ class ViewRead:
     ttl_ns: int | None
     timestamp_slot: int
     features: tuple[tuple[FieldDef, int], ...]
+
+    @cached_property
+    def floats(self) -> Mapping[str, tuple[tuple[str, int], ...]]:
+        """By float dtype: names and slots of the features."""
+        dtypes = {feature.dtype for feature, _ in self.features if is_float(feature.dtype)}
+        return {d: tuple((f.name, slot) for f, slot in self.features if f.dtype == d) for d in sorted(dtypes)}
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class Lookup:
     outputs: tuple[str, ...]
 
 
-@dataclass
+@dataclass(slots=True)
 class Column:
     """One feature for all rows: JSON-ready values, statuses, and the stored bytes (empty where there is no value).
 
@@ -158,27 +164,21 @@ def _whole_view(read: ViewRead, columns: Sequence[Sequence[bytes | None]], as_of
     if any(moment is None or moment < oldest_fresh for moment in moments.values()):
         return None
     view = ViewColumns([moments[raw] for raw in stamps])
-    together = [(f, columns[slot]) for f, slot in read.features if is_float(f.dtype)]
-    decoded = _floats_by_name(together)
+    decoded: dict[str, list[Any]] = {}
+    for dtype, places in read.floats.items():
+        found = floats(dtype, [columns[slot] for _, slot in places])
+        if found is not None:
+            for (name, _), values in zip(places, found, strict=True):
+                decoded[name] = values
     for feature, slot in read.features:
         raws = columns[slot]
-        values = decoded.get(feature.name) or _plain_values(raws)
+        plain = decoded.get(feature.name) or _plain_values(raws)
         view.columns[feature.name] = (
             _column(raws, [PRESENT] * len(raws), keep_expired=False)
-            if values is None
-            else Column(values, None, cast("Sequence[bytes]", raws))
+            if plain is None
+            else Column(plain, None, cast("Sequence[bytes]", raws))
         )
     return view
-
-
-def _floats_by_name(columns: Sequence[tuple[FieldDef, Sequence[bytes | None]]]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
-    for dtype in {feature.dtype for feature, _ in columns}:
-        same = [(feature.name, raws) for feature, raws in columns if feature.dtype == dtype]
-        decoded = floats(dtype, [raws for _, raws in same])
-        if decoded is not None:
-            found.update(zip((name for name, _ in same), decoded, strict=True))
-    return found
 
 
 def _plain_values(raws: Sequence[bytes | None]) -> list[Any] | None:

@@ -210,7 +210,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 
 async def on_bug(request: Request, error: Exception) -> Response:
     """Handler of everything else: a bug. The server's log gets the stack trace."""
-    log.error("%s %s: %s", request.method, request.url.path, type(error).__name__)
+    log.error("%s %s: %s", request.method, request.url.path, type(error).__name__, exc_info=error)
     return problem_for(error)
 
 
