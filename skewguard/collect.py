@@ -116,6 +116,7 @@ class Collector:
     sample: float = 1.0
     progress: Progress | None = None
     windows: Mapping[str, tuple[tuple[datetime, datetime], ...]] = field(default_factory=dict)
+    keys_per_second: float | None = None
 
     def collect(self, service: ServiceDef, watermarks: dict[str, datetime | None]) -> Collected:
         """Every view of the service. Raises StoreUnavailableError where Redis is down."""
@@ -145,10 +146,20 @@ class Collector:
         if watermark < self.as_of:
             expected = self._sampled(latest_rows(self.con, view, watermark, features=names), keys)
         self._report(view.name, truth.num_rows)
-        online = read_view(self.client, self.project, view, truth, features=names)
-        self._report(view.name, truth.num_rows)
-        scanned = self._sampled(scan_entities(self.client, self.project, view), keys)
-        orphans = read_view(self.client, self.project, view, self._unknown(view, keys, scanned), features=names)
+        online = read_view(
+            self.client,
+            self.project,
+            view,
+            truth,
+            features=names,
+            keys_per_second=self.keys_per_second,
+            progress=lambda rows: self._report(view.name, rows),
+        )
+        found = scan_entities(self.client, self.project, view, keys_per_second=self.keys_per_second)
+        strays = self._unknown(view, keys, self._sampled(found, keys))
+        orphans = read_view(
+            self.client, self.project, view, strays, features=names, keys_per_second=self.keys_per_second
+        )
         return ViewSides(
             view=view,
             features=features,

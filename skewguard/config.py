@@ -95,6 +95,7 @@ class ServicePolicy(_Strict):
     min_coverage: float = Field(default=0.95, ge=0, le=1)
     min_rows: int = Field(default=1, ge=0)
     sample: float = Field(default=1.0, gt=0, le=1)
+    keys_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     expectation_rows: int = Field(default=5000, ge=1)
     tolerance: Tolerance = Tolerance()
     tolerances: dict[str, Tolerance] = Field(default_factory=dict)

@@ -80,9 +80,10 @@ def collect(
     progress: Progress | None = None, sample: float | None = None,
 ) -> Collected:  # fmt: skip
     """Both sides of every view of the service, of the policy's sample of entities unless ``sample`` says otherwise."""
-    share = workspace.policy_for(service.name).sample if sample is None else sample
+    policy = workspace.policy_for(service.name)
+    share = policy.sample if sample is None else sample
     feast = workspace.feast
-    collector = Collector(con, client, feast.project, as_of, share, progress, feast.windows())
+    collector = Collector(con, client, feast.project, as_of, share, progress, feast.windows(), policy.keys_per_second)
     return collector.collect(service, feast.watermarks())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -50,6 +51,17 @@ def test_a_clean_store_passes(live: SkewGuard) -> None:
     assert parity.compared == 96 + 4 + 1
     assert {f.name for f in live.service("till_v1").outputs()} - {s.feature for s in parity.features} == {"per_sale"}
     assert live.check("shop_v1", as_of=AS_OF).verdict is Verdict.WARN  # no contract yet
+
+
+def test_a_check_reads_no_faster_than_policy_lets_it(live: SkewGuard) -> None:
+    (live.path / "skewguard.yaml").write_text("keys_per_second: 200\n")
+    calm = SkewGuard(live.path, clock=lambda: AS_OF)
+    steps: list[tuple[str, int]] = []
+    started = time.monotonic()
+    run = calm.check("till_v1", as_of=AS_OF, progress=lambda step, rows: steps.append((step, rows)))
+    assert time.monotonic() - started > 0.5  # a hundred entities are read, and looked for among the keys
+    assert run.verdict is Verdict.PASS
+    assert any(step in {view.name for view in calm.feast.views()} for step, _ in steps)
 
 
 def test_feast_materializes_and_the_guard_finds_only_its_normal_behaviour(guard: SkewGuard) -> None:

@@ -159,19 +159,27 @@ def _table(
 
 
 def scan_entities(
-    client: Any, project: str, view: ViewDef, *, batch_size: int = 5000, progress: Progress | None = None
+    client: Any,
+    project: str,
+    view: ViewDef,
+    *,
+    batch_size: int = 5000,
+    keys_per_second: float | None = None,
+    progress: Progress | None = None,
 ) -> pa.Table:
     """The join keys (declared dtype) of every entity that the store holds this view's event timestamp of.
 
     The rows are in no order. Keys of other projects are left out, also of one whose name ends in this one's, and keys
     with values of another dtype than declared, which no look-up reaches. A view without entities gives a table
-    without columns of one row or none. ``progress`` is called with the number of keys looked at since the last call.
-    Raises StoreUnavailableError.
+    without columns of one row or none. ``keys_per_second``: look at no more; ``progress`` is called with the number of
+    keys looked at since the last call. Raises StoreUnavailableError.
     """
     stamp = timestamp_field(view.name)
     found: list[tuple[Any, ...]] = []
+    pace = Pace(keys_per_second)
     with guarded(client):
-        for batch in _batches(_scan(client, project, view), batch_size):
+        for batch in _batches(_scan(client, project, view), pace.batch(batch_size)):
+            pace.wait(len(batch))
             with client.pipeline(transaction=False) as pipe:
                 for key, _ in batch:
                     pipe.hexists(key, stamp)
