@@ -37,7 +37,7 @@ def read_view(
     *,
     features: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
-    batch_size: int = 4000,
+    batch_size: int = 2000,
     keys_per_second: float | None = None,
     progress: Progress | None = None,
 ) -> pa.Table:
@@ -82,20 +82,20 @@ def read_view(
 class _Part:
     """Rows of distinct keys: values and states by feature, event timestamps, row states."""
 
-    values: list[pa.Array]
-    states: list[pa.Array]
-    timestamps: pa.Array
-    row_states: pa.Array
+    values: list[pa.Array | pa.ChunkedArray]
+    states: list[pa.Array | pa.ChunkedArray]
+    timestamps: pa.Array | pa.ChunkedArray
+    row_states: pa.Array | pa.ChunkedArray
 
     @staticmethod
     def joined(parts: Sequence[_Part], wanted: Sequence[FieldDef]) -> _Part:
         """All parts after one another."""
         parts = parts or [_decoded(wanted, Fetched.of_rows([], len(wanted) + 1))]
         return _Part(
-            [pa.concat_arrays(columns) for columns in zip(*(part.values for part in parts), strict=True)],
-            [pa.concat_arrays(columns) for columns in zip(*(part.states for part in parts), strict=True)],
-            pa.concat_arrays([part.timestamps for part in parts]),
-            pa.concat_arrays([part.row_states for part in parts]),
+            [pa.chunked_array(columns) for columns in zip(*(part.values for part in parts), strict=True)],
+            [pa.chunked_array(columns) for columns in zip(*(part.states for part in parts), strict=True)],
+            pa.chunked_array([part.timestamps for part in parts]),
+            pa.chunked_array([part.row_states for part in parts]),
         )
 
 
