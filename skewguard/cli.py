@@ -123,9 +123,14 @@ def materialize(
         done = "would change" if dry_run else "changed"
         left_out = f", {r.expired:,} past their TTL left out" if r.expired else ""
         _print(
-            f"{r.view}: {r.rows:,} rows, {done} {r.stats.changed:,}{left_out}; "
+            f"{r.view}: {r.rows:,} rows, {done} {r.stats.changed:,}{left_out}; {_pace(r)}"
             f"watermark {r.watermark:%Y-%m-%dT%H:%M:%SZ}"
         )
+
+
+def _pace(result: Materialized) -> str:
+    seconds = result.stats.seconds
+    return f"{result.rows / seconds:,.0f} rows/s; " if result.rows and seconds > 0.1 else ""
 
 
 def _materialized(result: Materialized) -> dict[str, Any]:
