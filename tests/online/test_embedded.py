@@ -75,10 +75,8 @@ def test_password_port_and_directory(tmp_path: Path) -> None:
 
 
 def test_settings_that_redis_refuses_are_told_with_its_own_words() -> None:
-    started = time.monotonic()
     with pytest.raises(StoreUnavailableError, match="Bad directive"), EmbeddedRedis(config={"no-such": "x"}):
         pass
-    assert time.monotonic() - started < 14
     with pytest.raises(BadInputError, match="password"):
         EmbeddedRedis(password="a,b")
 
