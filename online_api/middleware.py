@@ -12,6 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from online_api.metrics import Metrics
 from online_api.problems import UnauthorizedError, problem_for
 
+CLIENT_GONE = 499
+"""Status in the metrics of a request whose client left before it was answered (nginx has the number for this)."""
+
 OPEN_PATHS = frozenset({"/health", "/ready"})
 """What answers without a token: the probes of an orchestrator."""
 
@@ -29,7 +32,7 @@ class MetricsMiddleware:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        status = 500
+        status = CLIENT_GONE
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -39,6 +42,9 @@ class MetricsMiddleware:
 
         try:
             await self._app(scope, receive, watched)
+        except BaseException:
+            status = 500
+            raise
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
             self._metrics.count_request(route, status, time.perf_counter() - started)
