@@ -116,8 +116,8 @@ class SkewGuard(Workspace):
     def _retrieval(
         self, entity_df: Any, features: str | Sequence[str], full: bool, created: bool, memory_limit: str | None
     ) -> Retrieval:
-        from skewguard.offline.asof import JoinOptions
         from skewguard.offline.retrieve import Retrieval
+        from skewguard.offline.statement import JoinOptions
 
         options = JoinOptions(full_feature_names=full, filter_by_created_timestamp=created)
         return Retrieval.of(self.feast, self.service(features), entity_df, options, memory_limit)

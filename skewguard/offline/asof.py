@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 import duckdb
@@ -19,120 +19,29 @@ import pyarrow.compute as pc
 
 from skewguard import dtypes
 from skewguard.definitions import Projection, ViewDef
-from skewguard.errors import BadInputError
-from skewguard.offline.sources import connect, reading, refuse_same_but_for_case, source_sql
-from skewguard.offline.untied import key_names, moment, ranked_fields, ranking, untied_sql
+from skewguard.errors import BadInputError, ConfigurationError
+from skewguard.offline.sources import (
+    reading,
+    refuse_same_but_for_case,
+    source_columns,
+    source_sql,
+    source_state,
+)
+from skewguard.offline.statement import (
+    AT,
+    ENTITY,
+    ROW,
+    JoinOptions,
+    Statements,
+    as_written,
+    created,
+    event_column,
+    read_columns,
+    training_sql,
+)
+from skewguard.offline.untied import key_names, moment, ranked_fields, ranking
 from skewguard.offline.watched import Report, watched
-from skewguard.sql import CREATED_TS, EVENT_TS, ROW_ID, quote
-from skewguard.ttl import inside_sql, oldest_inside
-
-ROW, AT = "__row", "__at"
-_ENTITY = "__entity_rows"
-_ORDER, _BEST, _AVAILABLE = "__order", "__best", "__available"
-
-
-@dataclass(frozen=True)
-class JoinOptions:
-    """How a point-in-time join is done; see ``point_in_time``.
-
-    ``between``: the first and the last as-of time of the entity rows. Source rows that no time in between can see are
-    not read.
-    """
-
-    timestamp_column: str = "event_timestamp"
-    full_feature_names: bool = False
-    filter_by_created_timestamp: bool = False
-    with_event_timestamps: bool = False
-    between: tuple[datetime, datetime] | None = None
-
-
-def training_sql(entity_columns: Sequence[str], projections: Sequence[Projection], options: JoinOptions) -> str:
-    """The statement: one row of features per row of the relation ``__entity_rows`` (numbered by ``__row``), in order.
-
-    Of ``entity_columns`` it reads the join keys and the time only.
-    """
-    read = [c for c in entity_columns if c in _read_columns(projections, options.timestamp_column)]
-    ctes = [
-        f"e AS (SELECT {', '.join(quote(c) for c in (ROW, *read))}, "
-        f"({quote(options.timestamp_column)})::TIMESTAMPTZ AS {AT} FROM {_ENTITY})",
-    ]
-    joins, found = [], [f"e.{ROW}"]
-    fetches, outputs = [], [f"m.{ROW}"]
-    for index, projection in enumerate(projections):
-        names = [f.name for f in projection.features]
-        prefix = f"v{index}"
-        where = _visible(projection.view, options.between)
-        if options.filter_by_created_timestamp and projection.view.source.created_timestamp_column:
-            ctes += _as_known_sql(projection, prefix, where)
-            joins.append(_as_known_join(projection, prefix))
-        else:
-            ctes += untied_sql(projection.view, prefix, where)
-            keys = " AND ".join(f"e.{quote(column)} = {prefix}.{quote(key.name)}" for key, column in projection.keys)
-            on = f"{keys} AND " if keys else ""
-            joins.append(f"ASOF LEFT JOIN {prefix} ON {on}e.{AT} >= {prefix}.{EVENT_TS}")
-        # DuckDB's ASOF operator pairs a null time with the newest row
-        live = f"e.{AT} IS NOT NULL AND {inside_sql(f'{prefix}.{EVENT_TS}', f'e.{AT}', projection.view.ttl)}"
-        found += [f"CASE WHEN {live} THEN {prefix}.{c} END AS {prefix}{c}" for c in (ROW_ID, EVENT_TS)]
-        wide = source_sql(projection.view, names, row_ids=True)
-        fetches.append(f"LEFT JOIN ({wide}) {prefix}w ON m.{prefix}{ROW_ID} = {prefix}w.{ROW_ID}")
-        outputs += [
-            f"{prefix}w.{quote(name)} AS {quote(projection.output_name(name, options.full_feature_names))}"
-            for name in names
-        ]
-        if options.with_event_timestamps:
-            outputs.append(f"m.{prefix}{EVENT_TS} AS {quote(_event_column(projection))}")
-    ctes.append(f"m AS MATERIALIZED (SELECT {', '.join(found)} FROM e {' '.join(joins)})")
-    return f"WITH {', '.join(ctes)} SELECT {', '.join(outputs)} FROM m {' '.join(fetches)} ORDER BY m.{ROW}"
-
-
-def _visible(view: ViewDef, between: tuple[datetime, datetime] | None) -> list[str]:
-    """Conditions on event timestamps outside of which no entity row sees a source row, or sees it as live."""
-    if between is None:
-        return []
-    first, last = between
-    oldest = oldest_inside(first, view.ttl)
-    lower = [] if oldest is None else [f"{EVENT_TS} >= {moment(oldest)}"]
-    return [*lower, f"{EVENT_TS} <= {moment(last)}"]
-
-
-def _event_column(projection: Projection) -> str:
-    return f"__event_ts__{projection.name}"
-
-
-def _read_columns(projections: Sequence[Projection], timestamp_column: str) -> list[str]:
-    """The entity-row columns that a join reads, each once."""
-    return list(dict.fromkeys([*(c for p in projections for _, c in p.keys), timestamp_column]))
-
-
-def _as_known_sql(projection: Projection, prefix: str, where: Sequence[str]) -> list[str]:
-    """Only rows created by the as-of time count: ``event <= at AND created <= at``, two inequalities.
-
-    Both hold from ``greatest(event, created)`` on, when the row becomes available. So the rows of an entity in the
-    order of their availability, each with the best (event, created) that was available by then, are what an ASOF join
-    can be asked; no pair of an entity row and a source row is ever formed. Rows without a created timestamp do not
-    count, as in Feast (``created <= as-of`` is null).
-    """
-    keys = key_names(projection.view)
-    order = f"(epoch_us({EVENT_TS})::HUGEINT * 18446744073709551616 + epoch_us({CREATED_TS}))"
-    over = f"PARTITION BY {', '.join(keys)} " if keys else ""
-    available = f"greatest({EVENT_TS}, {CREATED_TS})"
-    return [
-        *untied_sql(projection.view, f"{prefix}_u", where, created=True),
-        f"{prefix} AS (SELECT *, {order} AS {_ORDER} FROM {prefix}_u)",
-        f"{prefix}_a AS (SELECT {', '.join([*keys, f'{available} AS {_AVAILABLE}'])}, "
-        f"max({order}) OVER ({over}ORDER BY {available}) AS {_BEST} FROM {prefix}_u_s)",
-    ]
-
-
-def _as_known_join(projection: Projection, prefix: str) -> str:
-    """The best row that was available, then that row itself. Rows available at one moment share their best."""
-    pairs = [(quote(column), quote(key.name)) for key, column in projection.keys]
-    at = "".join(f"e.{column} = {prefix}_a.{key} AND " for column, key in pairs)
-    row = "".join(f"{prefix}_a.{key} = {prefix}.{key} AND " for _, key in pairs)
-    return (
-        f"ASOF LEFT JOIN {prefix}_a ON {at}e.{AT} >= {prefix}_a.{_AVAILABLE} "
-        f"LEFT JOIN {prefix} ON {row}{prefix}_a.{_BEST} = {prefix}.{_ORDER}"
-    )
+from skewguard.sql import CREATED_TS, EVENT_TS, quote
 
 
 def point_in_time(
@@ -186,17 +95,40 @@ def _join(
     options: JoinOptions,
     progress: Report | None,
 ) -> Iterator[duckdb.DuckDBPyRelation]:
-    """The join, ready to be run."""
+    """The join, ready to be run; at its end, the sources must still be what they were."""
+    views = {p.view.source.path: p.view for p in projections}
+    before = {path: source_state(view) for path, view in views.items()}
+    with (
+        reading(", ".join(views)),
+        _prepared(con, entity_rows, projections, options) as statements,
+        watched(con, entity_rows.num_rows, len(statements.tables) + 1, progress) as next_step,
+    ):
+        for name, query in statements.tables:
+            con.execute(created(name, query))
+            next_step()
+        yield con.sql(statements.query)
+    for path, view in views.items():
+        if source_state(view) != before[path]:  # the numbers of rows that were found are those of other rows now
+            raise ConfigurationError(f"{path} changed while it was read; nothing came of this join, run it again.")
+
+
+@contextmanager
+def _prepared(
+    con: duckdb.DuckDBPyConnection, entity_rows: pa.Table, projections: Sequence[Projection], options: JoinOptions
+) -> Iterator[Statements]:
+    """The statements, with the entity rows in place; their tables are gone afterwards."""
     _check_names(entity_rows.column_names, projections, options)
     numbered = _numbered(entity_rows, projections, options.timestamp_column)
     seen = replace(options, between=time_range(entity_rows.column(options.timestamp_column)))
-    sources = ", ".join(dict.fromkeys(p.view.source.path for p in projections))
-    con.register(_ENTITY, numbered)
+    statements = training_sql(numbered.column_names, projections, seen)
+    con.register(ENTITY, numbered)
     try:
-        with reading(sources), watched(con, entity_rows.num_rows, progress):
-            yield con.sql(training_sql(numbered.column_names, projections, seen))
+        with as_written(con):
+            yield statements
     finally:
-        con.unregister(_ENTITY)
+        con.unregister(ENTITY)
+        for name, _ in statements.tables:
+            con.execute(f"DROP TABLE IF EXISTS {name}")
 
 
 def _check_names(columns: Sequence[str], projections: Sequence[Projection], options: JoinOptions) -> None:
@@ -205,16 +137,16 @@ def _check_names(columns: Sequence[str], projections: Sequence[Projection], opti
     for projection in projections:
         outputs += [projection.output_name(f.name, options.full_feature_names) for f in projection.features]
         if options.with_event_timestamps:
-            outputs.append(_event_column(projection))
+            outputs.append(event_column(projection))
     for name in outputs:
         if outputs.count(name) > 1:
             raise BadInputError(f"column {name!r}", "it more than once", "each name once; ask for full_feature_names")
-    refuse_same_but_for_case("entity_df", [ROW, AT, *_read_columns(projections, options.timestamp_column)])
+    refuse_same_but_for_case("entity_df", [ROW, AT, *read_columns(projections, options.timestamp_column)])
 
 
 def _numbered(entity_rows: pa.Table, projections: Sequence[Projection], timestamp_column: str) -> pa.Table:
     """The columns that the join reads, and the row numbers; nothing else of the caller's goes through DuckDB."""
-    needed = entity_rows.select(_read_columns(projections, timestamp_column))
+    needed = entity_rows.select(read_columns(projections, timestamp_column))
     return needed.append_column(ROW, pa.array(np.arange(entity_rows.num_rows)))
 
 
@@ -237,13 +169,22 @@ def _joined(
     return entity_rows
 
 
-def explain(entity_rows: pa.Table, projections: Sequence[Projection], options: JoinOptions) -> str:
-    """DuckDB's plan of the join, as text."""
-    numbered = _numbered(entity_rows, projections, options.timestamp_column)
-    with connect() as con:
-        con.register(_ENTITY, numbered)
-        rows = con.execute(f"EXPLAIN {training_sql(numbered.column_names, projections, options)}").fetchall()
-    return "\n".join(str(row[1]) for row in rows)
+def explain(
+    con: duckdb.DuckDBPyConnection, entity_rows: pa.Table, projections: Sequence[Projection], options: JoinOptions
+) -> str:
+    """DuckDB's plans of what ``point_in_time`` would do, as text, step by step; no rows are read."""
+    sources = ", ".join(dict.fromkeys(p.view.source.path for p in projections))
+    plans = []
+    with reading(sources), _prepared(con, entity_rows, projections, options) as statements:
+        for name, query in statements.tables:
+            plans.append(f"-- table {name}\n{_plan(con, query)}")
+            con.execute(f"{created(name, query)} WITH NO DATA")
+        plans.append(f"-- result\n{_plan(con, statements.query)}")
+    return "\n".join(plans)
+
+
+def _plan(con: duckdb.DuckDBPyConnection, query: str) -> str:
+    return "\n".join(str(row[1]) for row in con.execute(f"EXPLAIN {query}").fetchall())
 
 
 def latest_rows(
@@ -264,7 +205,8 @@ def latest_rows(
     Raises ConfigurationError for a source that cannot be read, UnknownNameError for a feature that is none.
     """
     names = [f.name for f in view.features] if features is None else list(features)
-    ranked = ranked_fields(view) if names else []
+    found = source_columns(view)
+    ranked = ranked_fields(view, found) if names else []
     wanted = list(dict.fromkeys([*names, *(f.name for f in ranked)]))
     keys = key_names(view)
     columns = ", ".join([*keys, *(quote(n) for n in names), EVENT_TS, CREATED_TS])
@@ -276,13 +218,18 @@ def latest_rows(
         where.append(f"({EVENT_TS} > {moment(changed_since)}{late})")
     if created_before is not None and view.source.created_timestamp_column:  # without the column, as in Feast, no cut
         where.append(f"{CREATED_TS} <= {moment(created_before)}")
-    partition = f"PARTITION BY {', '.join(keys)} " if keys else ""
-    newest = f"max({EVENT_TS}) OVER ({partition.strip()})"
+    conditions = " AND ".join(where)
+    by = ", ".join(keys)
+    newest = (
+        f"SELECT {', '.join([*keys, f'max({EVENT_TS}) AS {EVENT_TS}'])} FROM ({source_sql(view, [], columns=found)})"
+    )
+    same = " AND ".join([*(f"s.{k} IS NOT DISTINCT FROM n.{k}" for k in keys), f"s.{EVENT_TS} = n.{EVENT_TS}"])
     sql = (
-        f"WITH n AS MATERIALIZED (SELECT {ROW_ID} FROM (SELECT * FROM ({source_sql(view, [], row_ids=True)}) "
-        f"WHERE {' AND '.join(where)} QUALIFY {EVENT_TS} = {newest})) "
-        f"SELECT {columns} FROM ({source_sql(view, wanted, row_ids=True)}) SEMI JOIN n USING ({ROW_ID}) "
-        f"QUALIFY row_number() OVER ({partition}ORDER BY {ranking(ranked)}) = 1 ORDER BY {', '.join(keys) or '1'}"
+        f"WITH n AS MATERIALIZED ({newest} WHERE {conditions}{f' GROUP BY {by}' if keys else ''}) "
+        f"SELECT {columns} FROM (SELECT * FROM ({source_sql(view, wanted, columns=found)}) WHERE {conditions}) s "
+        f"SEMI JOIN n ON {same} "
+        f"QUALIFY row_number() OVER ({f'PARTITION BY {by} ' if keys else ''}ORDER BY {ranking(ranked)}) = 1 "
+        f"ORDER BY {by or '1'}"
     )
     with reading(view.source.path):
         table = con.execute(sql).to_arrow_table()

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skewguard.definitions import Projection, ServiceDef
-from skewguard.offline.asof import JoinOptions, explain, point_in_time, point_in_time_batches
+from skewguard.offline.asof import explain, point_in_time, point_in_time_batches
 from skewguard.offline.entity_rows import EntityRows, normalise_entity_rows
 from skewguard.offline.sources import connect
+from skewguard.offline.statement import JoinOptions
 from skewguard.on_demand import add_on_demand
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class Retrieval:
 
     def explain(self) -> str:
         """DuckDB's plan of the join, as text; nothing is read but the sources' columns."""
-        return explain(self.rows.table, self._projections, self.options)
+        with connect(self.memory_limit) as con:
+            return explain(con, self.rows.table, self._projections, self.options)
 
     def table(self, progress: Report | None = None) -> pa.Table:
         """The entity rows with their features."""

@@ -7,10 +7,12 @@ TIMESTAMPTZ counts microseconds: nanoseconds of a file are cut, so two rows with
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,8 +37,9 @@ def connect(memory_limit: str | None = None, threads: int | None = None) -> duck
     con.execute("SET TimeZone = 'UTC'")
     con.execute("SET autoinstall_known_extensions = false")
     con.execute("SET enable_progress_bar = false")
-    # an in-memory DuckDB spills into ".tmp" of the working directory, wherever that is
-    con.execute("SET temp_directory = $1", [os.path.join(tempfile.gettempdir(), f"skewguard-{os.getpid()}")])
+    # an in-memory DuckDB spills into ".tmp" of the working directory, wherever that is; it makes the folder when it
+    # must, and removes it in the end with all that is in it, so that each connection has its own
+    con.execute("SET temp_directory = $1", [os.path.join(tempfile.gettempdir(), f"skewguard-{uuid.uuid4().hex}")])
     con.create_function(_JSON, _canonical, ["VARCHAR"], "VARCHAR")
     # DuckDB cannot guess how many rows an Arrow table has, takes it for a few, and would compare all with all
     con.execute("SET asof_loop_join_threshold = 0")
@@ -109,6 +112,20 @@ def scan_sql(view: ViewDef, *, numbered: bool = False) -> str:
     partitions = f"hive_partitioning = {hive}" + (", hive_types_autocast = false" if hive == "true" else "")
     numbers = ", file_row_number = true" if numbered else ""
     return f"read_parquet({literal(path)}, union_by_name = true, {partitions}{numbers})"
+
+
+def source_state(view: ViewDef) -> tuple[tuple[str, int, int, int], ...]:
+    """Path, inode, size and time of change (ns) of each local file of a source; nothing for one that is elsewhere."""
+    path = view.source.path
+    if "://" in path:
+        return ()
+    local = Path(path)
+    if local.is_dir():
+        files = [str(file) for file in local.rglob("*.parquet")]
+    else:
+        files = [path] if local.is_file() else glob.glob(path, recursive=True)
+    states = ((file, os.stat(file)) for file in sorted(files))
+    return tuple((file, state.st_ino, state.st_size, state.st_mtime_ns) for file, state in states)
 
 
 def _partitioned(folder: Path) -> bool:
@@ -197,14 +214,21 @@ def declared_sql(expression: str, duck_type: str, dtype: str) -> str:
     return f"({expression})::{dtypes.duckdb_type(dtype)}"
 
 
-def source_sql(view: ViewDef, features: Sequence[str] | None = None, *, row_ids: bool = False) -> str:
+def source_sql(
+    view: ViewDef,
+    features: Sequence[str] | None = None,
+    *,
+    row_ids: bool = False,
+    columns: Mapping[str, str] | None = None,
+) -> str:
     """The normalized relation of a view: join keys and features by Feast name, ``__event_ts``, ``__created_ts``.
 
     ``row_ids`` adds ``__id``, a number that a row has in every scan of unchanged files. Only these columns are read.
-    ``features`` None means all of the view's. Raises ConfigurationError for a missing
-    column (with the nearest one), UnsupportedSourceError for a source that is no Parquet.
+    ``features`` None means all of the view's; ``columns`` is what ``source_columns`` says, if that is known already.
+    Raises ConfigurationError for a missing column (with the nearest one), UnsupportedSourceError for a source that is
+    no Parquet.
     """
-    columns = source_columns(view)
+    columns = source_columns(view) if columns is None else columns
     source = view.source
 
     def column(name: str) -> tuple[str, str]:
@@ -230,5 +254,7 @@ def source_sql(view: ViewDef, features: Sequence[str] | None = None, *, row_ids:
         return f"SELECT {', '.join(selected)} FROM {scan_sql(view)}"
     if {"file_row_number", "file_index"} & {name.lower() for name in columns}:  # DuckDB's own names are taken
         return f"SELECT {', '.join(selected)}, row_number() OVER () AS {ROW_ID} FROM {scan_sql(view)}"
-    selected.append(f"(file_index::BIGINT << 40) | file_row_number AS {ROW_ID}")
+    # of a single file, the bare number: DuckDB knows the row groups where it lies, and reads no others
+    number = "file_row_number" if Path(source.path).is_file() else "(file_index::BIGINT << 40) | file_row_number"
+    selected.append(f"{number} AS {ROW_ID}")
     return f"SELECT {', '.join(selected)} FROM {scan_sql(view, numbered=True)}"

@@ -37,9 +37,10 @@ from pydantic import StrictStr
 from skewguard.definitions import FieldDef, Projection, ServiceDef, SourceDef, ViewDef
 from skewguard.errors import BadInputError, UnsupportedSourceError
 from skewguard.feast_repo import source_def, view_def
-from skewguard.offline.asof import JoinOptions, point_in_time, time_range, training_sql
+from skewguard.offline.asof import point_in_time, time_range
 from skewguard.offline.entity_rows import normalise_entity_rows
 from skewguard.offline.sources import connect, reading, scan_sql, source_columns, timestamp_sql
+from skewguard.offline.statement import JoinOptions, training_sql
 from skewguard.offline.untied import largest_first
 from skewguard.sql import EVENT_TS, literal, quote
 
@@ -88,7 +89,7 @@ class AsofRetrievalJob(RetrievalJob):  # type: ignore[misc]
         return self._metadata
 
     def to_sql(self) -> str:
-        """The DuckDB statement."""
+        """The DuckDB statements."""
         return self._sql()
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
@@ -154,7 +155,7 @@ class SkewguardOfflineStore(OfflineStore):  # type: ignore[misc]
         ends = time_range(rows.table.column(rows.timestamp_column)) or (None, None)
         return AsofRetrievalJob(
             run,
-            lambda: training_sql(rows.table.column_names, projections, options),
+            lambda: training_sql(rows.table.column_names, projections, options).script(),
             config=config,
             on_demand=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
             full_feature_names=full_feature_names,

@@ -1,4 +1,4 @@
-"""Which row of a source counts: ties decided, on the few columns that it takes; the values are fetched by row later.
+"""Which row of a source counts: ties decided, among the rows that a join found, on the few columns that it takes.
 
 Ties of (entity, event timestamp) go to the latest created timestamp, then to the larger values, so that the answer
 never depends on the order of a file, nor on which features are asked for.
@@ -6,13 +6,12 @@ never depends on the order of a file, nor on which features are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from skewguard.definitions import FieldDef, ViewDef
 from skewguard.dtypes import FLOATS
-from skewguard.offline.sources import source_columns, source_sql
-from skewguard.sql import CREATED_TS, EVENT_TS, ROW_ID, quote
+from skewguard.sql import CREATED_TS, ROW_ID, quote
 
 
 def key_names(view: ViewDef) -> list[str]:
@@ -33,12 +32,11 @@ def largest_first(name: str, floating: bool) -> str:
     return f"CASE WHEN NOT isnan({column}) THEN {column} END DESC NULLS LAST, isnan({column}) DESC NULLS LAST"
 
 
-def ranked_fields(view: ViewDef) -> list[FieldDef]:
+def ranked_fields(view: ViewDef, columns: Mapping[str, str]) -> list[FieldDef]:
     """What ties are ranked by: all the view's features that its file has, whichever of them are asked for.
 
     So a tie is decided alike for every selection of features, and as materialization decides it.
     """
-    columns = source_columns(view)
     return [f for f in view.features if view.source.column(f.name) in columns]
 
 
@@ -47,24 +45,28 @@ def moment(at: datetime) -> str:
     return f"TIMESTAMPTZ '{at.isoformat()}'"
 
 
-def untied_sql(view: ViewDef, prefix: str, where: Sequence[str], *, created: bool = False) -> list[str]:
-    """CTEs that end in ``<prefix>``: keys, times and row ids, one row per entity and event timestamp.
+def best_sql(
+    sources: tuple[str, str], by: Sequence[tuple[str, str]], found: tuple[str, str], ranked: Sequence[FieldDef]
+) -> str:
+    """Every row of a tie (``tied``), and the one that wins it (``best``), by number.
 
-    With ``created``, one row per entity, event and created timestamp. ``where`` are further conditions on the source's
-    rows. Rows of an unknown key or time are left out: they match nothing, and DuckDB's ASOF join is not to be asked.
-    Feature values are read of tied rows only; without ties, none are.
+    ``sources``: the source's keys, times and row numbers, and the same with the features that are ``ranked``; ``by``:
+    what ties, in the source and in the relation of found rows; ``found``: that relation and its column of row numbers.
+    Only the ties of found rows are looked for, by reading the source again past a hash table of them. Feature values
+    are read where created timestamps leave a tie undecided. Without ties, nothing is sorted, and no value is read.
     """
-    by = [*key_names(view), EVENT_TS, *([CREATED_TS] if created else [])]
-    partition = ", ".join(by)
-    same = " AND ".join(f"s.{c} = d.{c}" for c in by)
-    conditions = " AND ".join([*(f"{c} IS NOT NULL" for c in by), *where])
-    columns = ", ".join(f"s.{c}" for c in [*key_names(view), EVENT_TS, CREATED_TS, ROW_ID])
-    ranked = ranked_fields(view)
-    wide = source_sql(view, [f.name for f in ranked], row_ids=True)
-    return [
-        f"{prefix}_s AS NOT MATERIALIZED (SELECT * FROM ({source_sql(view, [], row_ids=True)}) WHERE {conditions})",
-        f"{prefix}_d AS MATERIALIZED (SELECT {partition} FROM {prefix}_s GROUP BY {partition} HAVING count(*) > 1)",
-        f"{prefix} AS (SELECT {columns} FROM {prefix}_s s ANTI JOIN {prefix}_d d ON {same} UNION ALL "
-        f"SELECT {columns} FROM (SELECT * FROM ({wide}) WHERE {conditions}) s SEMI JOIN {prefix}_d d ON {same} "
-        f"QUALIFY row_number() OVER (PARTITION BY {partition} ORDER BY {ranking(ranked)}) = 1)",
-    ]
+    thin, wide = sources
+    relation, number = found
+    columns = ", ".join(ours for ours, _ in by)
+    to_found = " AND ".join(f"s.{ours} = m.{theirs}" for ours, theirs in by)
+    to_tied = " AND ".join(f"s.{ours} = t.{ours}" for ours, _ in by)
+    return (
+        f"WITH s AS NOT MATERIALIZED ({thin}), t AS MATERIALIZED (SELECT {columns} FROM s "
+        f"SEMI JOIN {relation} m ON {to_found} AND s.{ROW_ID} <> m.{number}), "
+        f"c AS MATERIALIZED (SELECT * FROM s SEMI JOIN t ON {to_tied}), "
+        f"q AS (SELECT {ROW_ID} FROM c QUALIFY count(*) OVER (PARTITION BY {columns}, {CREATED_TS}) > 1), "
+        f"v AS (SELECT {ROW_ID}, row_number() OVER (PARTITION BY {columns} ORDER BY {ranking(ranked)}) AS rank "
+        f"FROM ({wide}) SEMI JOIN q USING ({ROW_ID})) "
+        f"SELECT c.{ROW_ID} AS tied, first_value(c.{ROW_ID}) OVER (PARTITION BY {columns} "
+        f"ORDER BY c.{CREATED_TS} DESC NULLS LAST, v.rank) AS best FROM c LEFT JOIN v ON c.{ROW_ID} = v.{ROW_ID}"
+    )

@@ -15,23 +15,31 @@ Report = Callable[[str, int], None]
 
 
 @contextmanager
-def watched(con: duckdb.DuckDBPyConnection, rows: int, progress: Report | None) -> Iterator[None]:
+def watched(
+    con: duckdb.DuckDBPyConnection, rows: int, steps: int, progress: Report | None
+) -> Iterator[Callable[[], None]]:
     """Call ``progress(step, rows)`` with the rows done since the last call, as DuckDB estimates them.
 
+    The work is ``steps`` statements; the function that this gives is to be called between two of them.
     At the end the calls add up to ``rows``, whatever the estimates were.
     """
     if progress is None:
-        yield
+        yield lambda: None
         return
     con.execute("SET enable_progress_bar = true")
     con.execute("SET enable_progress_bar_print = false")
-    done = 0
+    done = step = 0
     finished = threading.Event()
+
+    def next_step() -> None:
+        nonlocal step
+        step += 1
 
     def look() -> None:
         nonlocal done
         while not finished.wait(_LOOK_SECONDS):
-            now = int(rows * min(100.0, con.query_progress()) / 100)
+            share = (step + max(0.0, min(100.0, con.query_progress())) / 100) / steps
+            now = min(rows, int(rows * share))
             if now > done:
                 progress(_STEP, now - done)
                 done = now
@@ -39,7 +47,7 @@ def watched(con: duckdb.DuckDBPyConnection, rows: int, progress: Report | None) 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
     try:
-        yield
+        yield next_step
     finally:
         finished.set()
         watcher.join()

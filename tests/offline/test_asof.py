@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skewguard.definitions import FieldDef, Projection
-from skewguard.offline.asof import JoinOptions, explain, latest_rows, point_in_time
+from skewguard.offline.asof import explain, latest_rows, point_in_time
 from skewguard.offline.sources import connect
+from skewguard.offline.statement import JoinOptions
 from tests.offline import reference
 from tests.offline.cases import (
     BASE,
@@ -257,7 +258,8 @@ def test_folder_of_files_with_columns_in_other_orders(tmp_path: Path) -> None:
 
 def test_plan_is_one_asof_join_per_view(tmp_path: Path) -> None:
     definition = view(write(tmp_path / "v.parquet", source_table([row(BASE)])))
-    plan = explain(entity_table([at(BASE)]), [Projection(definition, FEATURES)], JoinOptions())
+    with connect() as con:
+        plan = explain(con, entity_table([at(BASE)]), [Projection(definition, FEATURES)], JoinOptions())
     assert plan.count("ASOF_JOIN") == 1
     assert "LOOP" not in plan  # what DuckDB takes by itself for an Arrow table, and minutes instead of a second
 

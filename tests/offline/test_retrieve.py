@@ -10,12 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from skewguard import SkewGuard
+from skewguard.cli import app
 from skewguard.definitions import Projection
 from skewguard.errors import ConfigurationError
-from skewguard.offline.asof import JoinOptions, latest_rows, point_in_time, point_in_time_batches
+from skewguard.offline.asof import latest_rows, point_in_time, point_in_time_batches
 from skewguard.offline.sources import connect
+from skewguard.offline.statement import JoinOptions
 from skewguard.offline.watched import watched
 from tests.offline.cases import BASE, FEATURES, KEYS, view
 from tests.repos import AS_OF, entity_rows, write_repo
@@ -58,6 +61,50 @@ def test_an_error_in_the_middle_leaves_the_old_file(guard: SkewGuard, tmp_path: 
 def test_the_plan_can_be_looked_at(guard: SkewGuard) -> None:
     plan = guard.explain(entity_rows(), "till_v1")
     assert plan.count("ASOF_JOIN") == len(guard.service("till_v1").projections)
+
+
+def test_the_plan_reads_nothing_and_shows_every_step(guard: SkewGuard) -> None:
+    plan = guard.explain(entity_rows(), "till_v1", filter_by_created_timestamp=True)
+    views = len(guard.service("till_v1").projections)
+    headings = [line for line in plan.splitlines() if line.startswith("-- ")]
+    assert headings == ["-- table __found", *(f"-- table __best_v{n}" for n in range(views)), "-- result"]
+    assert "CROSS_PRODUCT" not in plan
+    assert "NESTED_LOOP" not in plan
+
+
+def test_features_on_the_command_line(guard: SkewGuard, tmp_path: Path) -> None:
+    rows, output = tmp_path / "rows.parquet", tmp_path / "features.parquet"
+    pq.write_table(pa.Table.from_pandas(entity_rows(), preserve_index=False), rows)
+    asked = ["features", "--repo", str(guard.path), "--entity-rows", str(rows), "--service", "till_v1"]
+    plan = CliRunner().invoke(app, [*asked, "--explain"])
+    assert (plan.exit_code, plan.stdout.count("ASOF_JOIN")) == (0, len(guard.service("till_v1").projections))
+    assert not output.exists()
+    done = CliRunner().invoke(app, [*asked, "--output", str(output), "--memory-limit", "500MB"])
+    assert done.exit_code == 0, done.output
+    assert pq.read_table(output).equals(guard.historical_features(rows, "till_v1"))
+
+
+def test_a_join_leaves_the_connection_as_it_was(tmp_path: Path) -> None:
+    projection = thousand(tmp_path / "v.parquet", 1000)
+    with connect() as con:
+        first = point_in_time(con, asked(50), [projection])
+        some = next(iter(point_in_time_batches(con, asked(5000), [projection], JoinOptions(), rows=2048)))
+        assert some.num_rows == 2048
+        assert point_in_time(con, asked(50), [projection]).equals(first)
+        assert con.execute("SELECT count(*) FROM duckdb_tables()").fetchone() == (0,)
+        assert con.execute("SELECT current_setting('disabled_optimizers')").fetchone() == ("",)
+
+
+def test_a_source_that_is_replaced_meanwhile_is_refused(tmp_path: Path) -> None:
+    projection = thousand(tmp_path / "v.parquet", 1000)
+    with connect() as con:
+        parts = point_in_time_batches(con, asked(10_000), [projection], JoinOptions(), rows=2048)
+        next(parts)
+        thousand(tmp_path / "other.parquet", 900)
+        (tmp_path / "other.parquet").replace(tmp_path / "v.parquet")
+        with pytest.raises(ConfigurationError, match="changed while it was read"):
+            list(parts)
+        assert point_in_time(con, asked(10), [projection]).num_rows == 10
 
 
 def thousand(path: Path, rows: int) -> Projection:
@@ -105,7 +152,7 @@ def test_a_memory_limit_that_is_too_small_says_so(tmp_path: Path) -> None:
 def test_progress_adds_up_and_ends_with_the_query(tmp_path: Path) -> None:
     told: list[int] = []
     with connect() as con:
-        with watched(con, 1000, lambda _, rows: told.append(rows)):
+        with watched(con, 1000, 1, lambda _, rows: told.append(rows)):
             con.execute("SELECT count(*) FROM range(30000000) a WHERE hash(range) % 3 = 1").fetchall()
         assert sum(told) == 1000
         assert con.execute("SELECT current_setting('enable_progress_bar')").fetchone() == (False,)
