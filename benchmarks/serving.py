@@ -41,16 +41,17 @@ def cases(repo: Path, narrow: Path, sizes: Sizes, workers: int) -> Iterator[Case
                 also,
             )
     with ours(repo) as guarded, ours(open_gate) as open_:
-        also = {}
-        yield Case(
-            f"HTTP 1 x {sizes.features}, guard on (floor: guard off)",
-            "req/s",
-            _loaded(guarded, bodies(1, sizes), also, "ours"),
-            None,
-            _loaded(open_, bodies(1, sizes), also, "off"),
-            "within 10 % of guard off",
-            also,
-        )
+        for entities in (1, 100):
+            also = {}
+            yield Case(
+                f"HTTP {entities} x {sizes.features}, guard on (floor: guard off)",
+                "req/s",
+                _loaded(guarded, bodies(entities, sizes), also, "ours"),
+                None,
+                _loaded(open_, bodies(entities, sizes), also, "off"),
+                "within 10 % of guard off",
+                also,
+            )
     with ours(narrow, "--workers", str(workers)) as many:
         also = {}
         run = _loaded(many, bodies(1, sizes), also, "ours", 16)
@@ -124,10 +125,10 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def _without_guard(repo: Path) -> Path:
-    """The same repository served with the gate off."""
+    """The same repository served with the gate off and without a serving log."""
     copy = repo.with_name(repo.name + "-open")
     shutil.copytree(repo, copy)
-    (copy / "skewguard.yaml").write_text("serving: 'off'\n")
+    (copy / "skewguard.yaml").write_text("serving: 'off'\nserving_log: {enabled: false}\n")
     return copy
 
 

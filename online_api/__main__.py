@@ -69,7 +69,14 @@ def _moment(text: str) -> datetime:
 
 def serving_policy(policy: ServicePolicy) -> ServingPolicy:
     """The part of a service's policy that serving needs."""
-    return ServingPolicy(policy.serving, policy.serving_inconclusive, policy.expired, policy.verdict_max_age)
+    return ServingPolicy(
+        policy.serving,
+        policy.serving_inconclusive,
+        policy.expired,
+        policy.verdict_max_age,
+        policy.serving_log.enabled,
+        policy.serving_log.sample,
+    )
 
 
 def settings_for(options: argparse.Namespace, tokens: tuple[str, ...]) -> Settings:

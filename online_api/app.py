@@ -16,24 +16,29 @@ from online_api.middleware import MetricsMiddleware, TokenMiddleware
 from online_api.plan_files import stamp
 from online_api.plan_watch import PlanMetrics, PlanWatcher
 from online_api.pressure import PressureMiddleware
+from online_api.served_log import ServedLog
 from online_api.settings import Settings
 from online_api.state import ApiState, build_state
 from online_api.store import OnlineStore
 from skewguard.plan import load_plan
 
-log = logging.getLogger("online_api")
+_log = logging.getLogger("online_api")
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The HTTP API on the plan at ``settings.plan``. Imports Feast only when the plan has on-demand views.
 
     While the app runs (its lifespan) it watches the plan and the registry, and swaps a new plan in.
-    Raises ConfigurationError when there is no usable plan, UnknownNameError when it no longer fits the registry.
+    Raises ConfigurationError when there is no usable plan or the serving log cannot be written, UnknownNameError when
+    the plan no longer fits the registry.
     """
     loaded = stamp(settings.plan)
     plan = load_plan(settings.plan)
     metrics = Metrics(settings.metrics_folder)
     store = OnlineStore(settings.redis, settings.limits.redis_timeout, metrics)
+    log = ServedLog(settings, metrics)
+    if any(settings.policy(service).log for service in ("", *plan.service_names())):
+        log.open()
 
     @contextlib.asynccontextmanager
     async def lifespan(served: FastAPI) -> AsyncIterator[None]:
@@ -43,14 +48,16 @@ def create_app(settings: Settings) -> FastAPI:
         watcher = PlanWatcher(lambda: served.state.api, publish, loaded, plan_metrics)
         watching = asyncio.create_task(watcher.run())
         watching.add_done_callback(_tell_end)
+        log.start()
         yield
         watching.cancel()
         await asyncio.wait([watching])
         await store.close()
+        await asyncio.to_thread(log.close)
 
     # no /docs: its page would load scripts from elsewhere
     app = Api(title="skewguard", version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.state.api = build_state(settings, plan, store, metrics)
+    app.state.api = build_state(settings, plan, store, metrics, log)
     plan_metrics = PlanMetrics(metrics.registry)
     app.include_router(plan_page.router)
     app.include_router(handlers.router)
@@ -83,4 +90,4 @@ class Api(FastAPI):
 
 def _tell_end(watching: asyncio.Task[None]) -> None:
     if not watching.cancelled() and (error := watching.exception()) is not None:
-        log.error("the plan is no longer watched; restart the server", exc_info=error)
+        _log.error("the plan is no longer watched; restart the server", exc_info=error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -76,18 +77,33 @@ class LookupEndpoint:
         state = self._api.state.api
         limits = state.settings.limits
         body = await read_body(scope, receive, limits.max_body_bytes)
-        answer = await state.features.answer(parse(body, limits))
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer.body))]
+        request_id = _given_id(scope) or state.log.request_id()
+        answer = await state.features.answer(parse(body, limits), request_id)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(answer.body)),
+            (_REQUEST_ID, request_id.encode()),
+        ]
         if answer.verdict is not None:
             headers.append((_VERDICT, answer.verdict.value.encode()))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
 
+def _given_id(scope: Scope) -> str | None:
+    """The client's own request id, where it sent one that is fit for a header and a log."""
+    for name, value in scope["headers"]:
+        if name == _REQUEST_ID:
+            return value.decode() if _ID.fullmatch(value) else None
+    return None
+
+
 async def _wrong_method(_: Request) -> Response:
     raise HTTPException(405, headers={"Allow": "POST"})
 
 
+_REQUEST_ID = b"x-request-id"
+_ID = re.compile(rb"[!-~]{1,128}")
 _VERDICT = VERDICT_HEADER.lower().encode()
 ROUTE = Route(PATH, endpoint=_wrong_method, methods=["POST"])
 """What the router knows of the path: its name in the metrics, and that no other method will do."""

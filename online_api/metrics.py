@@ -49,6 +49,12 @@ class Metrics:
         self.refusals = Counter(
             "skewguard_gate_refusals", "Requests that the serving gate refused.", ["service"], registry=self.registry
         )
+        self.logged = Counter(
+            "skewguard_serving_log_rows",
+            "Rows of answers by what became of them: sent = stored + dropped + those that wait.",
+            ["service", "result"],
+            registry=self.registry,
+        )
         self.verdict = Gauge(
             "skewguard_verdict",
             "1 for the service's verdict now, 0 for the others.",

@@ -119,7 +119,7 @@ class PlanWatcher:
             )
         if plan.digest == state.plan.digest:  # a materialization changes the registry, not the plan
             return
-        fresh = await asyncio.to_thread(build_state, self._settings, plan, state.store, state.metrics)
+        fresh = await asyncio.to_thread(build_state, self._settings, plan, state.store, state.metrics, state.log)
         self._publish(fresh)
         self._metrics.changes.labels("swapped").inc()
         log.info("serving plan %s now, before it %s", plan.digest[:12], state.plan.digest[:12])

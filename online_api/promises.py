@@ -13,10 +13,11 @@ from skewguard.findings import Verdict
 
 @dataclass(frozen=True)
 class Promise:
-    """What the contract says of the plan: "pass" where it holds (or there is none), else the reasons."""
+    """What the contract says of the plan: "pass" where it holds (or there is none), else the reasons; its digest."""
 
     verdict: Verdict
     reasons: tuple[str, ...] = ()
+    contract: str | None = None
 
 
 def check_promise(path: Path, fingerprints: Mapping[str, str]) -> Promise:
@@ -32,10 +33,11 @@ def check_promise(path: Path, fingerprints: Mapping[str, str]) -> Promise:
         return Promise(Verdict.INCONCLUSIVE, (f"the contract cannot be used: {error}",))
     changed = [name for name, digest in contract.fingerprints.items() if fingerprints.get(name) != digest]
     if not changed:
-        return Promise(Verdict.PASS)
+        return Promise(Verdict.PASS, contract=contract.digest)
     names = ", ".join(sorted(changed))
     return Promise(
         Verdict.BLOCK,
         (f"the definitions of {names} are not those of the contract {contract.digest[:12]}: train again, or apply "
          "the definitions of the contract",),
+        contract.digest,
     )  # fmt: skip

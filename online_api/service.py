@@ -10,17 +10,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import orjson
 
 from online_api.coerce import key_column, request_column
-from online_api.lookup import PRESENT, Lookup, ViewColumns, oldest, prepare, read_views
+from online_api.lookup import PRESENT, Column, Lookup, ViewColumns, oldest, prepare, read_views
 from online_api.metrics import Metrics
 from online_api.on_demand import OnDemandViews
 from online_api.problems import UnsupportedFeatureError
 from online_api.query import Query
+from online_api.served_log import Recorder, Served, ServedLog
 from online_api.settings import Settings
 from online_api.store import OnlineStore
 from online_api.values import EPOCH_TEXT, json_value, timestamp_text
@@ -48,6 +49,15 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class _Prepared:
+    """A look-up, the services whose gates it passes, and what makes its records (None: it is not logged)."""
+
+    lookup: Lookup
+    guarded_by: tuple[str, ...]
+    recorder: Recorder | None
+
+
+@dataclass(frozen=True)
 class _Bound:
     """A query held against its look-up: columns to echo, request data, and each group's keys by row."""
 
@@ -67,6 +77,7 @@ class FeatureService:
         verdicts: Verdicts,
         metrics: Metrics,
         on_demand: OnDemandViews | None,
+        log: ServedLog,
     ) -> None:
         self._settings = settings
         self._plan = plan
@@ -74,10 +85,11 @@ class FeatureService:
         self._verdicts = verdicts
         self._metrics = metrics
         self._on_demand = on_demand
+        self._log = log
         self._prepared = lru_cache(maxsize=PREPARED)(self._prepare)
 
-    async def answer(self, query: Query) -> Answer:
-        """The answer to a query.
+    async def answer(self, query: Query, request_id: str) -> Answer:
+        """The answer to a query; it goes to the serving log under ``request_id``.
 
         Raises:
             UnknownNameError, BadInputError: the query does not fit the plan.
@@ -86,21 +98,20 @@ class FeatureService:
             StoreUnavailableError: Redis.
             TransformFailedError: an on-demand view.
         """
-        lookup, guarded_by = self._prepared(query.service, query.features, query.full_feature_names)
-        if query.rows * len(lookup.outputs) <= INLINE_CELLS:
-            bound = self._bind(lookup, query)
-        else:
-            bound = await asyncio.to_thread(self._bind, lookup, query)
-        verdict = self._enter(guarded_by)
+        prepared = self._prepared(query.service, query.features, query.full_feature_names)
+        lookup = prepared.lookup
+        inline = query.rows * len(lookup.outputs) <= INLINE_CELLS
+        bound = self._bind(lookup, query) if inline else await asyncio.to_thread(self._bind, lookup, query)
+        verdict = self._enter(prepared.guarded_by)
         as_of = self._settings.now()
         replies = await self._read(lookup, bound.keys)
-        if query.rows * len(lookup.outputs) <= INLINE_CELLS and not lookup.service.on_demand:
-            body = self._respond(lookup, query, bound, replies, as_of)
-        else:
-            body = await asyncio.to_thread(self._respond, lookup, query, bound, replies, as_of)
+        work = partial(self._respond, prepared, query, bound, replies, as_of, request_id)
+        body, record = work() if inline and not lookup.service.on_demand else await asyncio.to_thread(work)
+        if record is not None and prepared.recorder is not None:
+            self._log.put(prepared.recorder.shape, *record)
         return Answer(body, verdict)
 
-    def _prepare(self, service: str | None, features: tuple[str, ...], full: bool) -> tuple[Lookup, tuple[str, ...]]:
+    def _prepare(self, service: str | None, features: tuple[str, ...], full: bool) -> _Prepared:
         if service is not None:
             definition = self._plan.service(service)
             guarded_by: tuple[str, ...] = (service,)
@@ -111,7 +122,8 @@ class FeatureService:
             if view.name in self._plan.unsupported:
                 reason = self._plan.unsupported[view.name]
                 raise UnsupportedFeatureError(f"On-demand feature view {view.name!r} cannot be served: {reason}.")
-        return prepare(self._plan.project, definition, full), guarded_by
+        lookup = prepare(self._plan.project, definition, full)
+        return _Prepared(lookup, guarded_by, self._log.recorder(lookup, features, self._plan.digest))
 
     def _enter(self, services: tuple[str, ...]) -> Verdict | None:
         try:
@@ -171,10 +183,14 @@ class FeatureService:
 
     # -- after Redis --------------------------------------------------------------------------------------------------
 
-    def _respond(self, lookup: Lookup, query: Query, bound: _Bound, replies: Any, as_of: datetime) -> bytes:
+    def _respond(
+        self, prepared: _Prepared, query: Query, bound: _Bound, replies: Any, as_of: datetime, request_id: str
+    ) -> tuple[bytes, tuple[bytes, int] | None]:
+        """The body, and the record for the serving log with its number of rows."""
+        lookup = prepared.lookup
         keep_expired = self._settings.policy(query.service or "").expired == "annotate"
-        as_of_ns = (as_of - _EPOCH) // timedelta(microseconds=1) * 1_000
-        views = read_views(lookup, replies, as_of_ns, keep_expired)
+        as_of_us = (as_of - _EPOCH) // timedelta(microseconds=1)
+        views = read_views(lookup, replies, as_of_us * 1_000, keep_expired)
         epoch = _constant(EPOCH_TEXT, query.rows)
         present = _constant(PRESENT, query.rows)
         names = [*bound.echoed, *lookup.outputs]
@@ -192,32 +208,41 @@ class FeatureService:
                     _count(statuses, read.view, column.statuses)
             if whole:
                 statuses[read.view, PRESENT] += whole * query.rows
+        computed: list[Column] = []
         if lookup.service.on_demand:
-            results += self._on_demand_vectors(lookup, bound, views, query.rows, statuses)
+            vectors, computed = self._on_demand_vectors(lookup, bound, views, query.rows, statuses)
+            results += vectors
         self._metrics.count_statuses(statuses)
         metadata: dict[str, Any] = {"feature_names": names}
         if query.version_metadata:
             metadata["feature_view_metadata"] = self._versions(lookup)
-        return orjson.dumps({"results": results, "metadata": metadata})
+        body = orjson.dumps({"results": results, "metadata": metadata})
+        if prepared.recorder is None:
+            return body, None
+        columns = [*(bound.echoed[key.name] for key in lookup.key_columns), *bound.request_data.values()]
+        contract = self._verdicts.contract(query.service) if query.service is not None else None
+        served = Served(request_id, contract, as_of_us, query.rows, bound.keys, columns, replies, views, computed)
+        return body, prepared.recorder.record(served)
 
     def _on_demand_vectors(
         self, lookup: Lookup, bound: _Bound, views: Sequence[ViewColumns], rows: int, statuses: Counter[tuple[str, str]]
-    ) -> list[dict[str, Any]]:
+    ) -> tuple[list[dict[str, Any]], list[Column]]:
         if self._on_demand is None:
             raise UnsupportedFeatureError("The server was started without on-demand feature views; start it again.")
         by_name: dict[str, ViewColumns] = {}
         for read, view in zip(lookup.reads, views, strict=True):
             by_name.setdefault(read.name, ViewColumns(view.timestamps)).columns.update(view.columns)
         others = {**bound.echoed, **bound.request_data}
-        results = []
+        results, columns = [], []
         for definition in lookup.service.on_demand:
             outputs = self._on_demand.run(definition, _inputs(definition, by_name), others, rows)
             texts = [timestamp_text(oldest(definition, by_name, row)) for row in range(rows)]
             for feature in definition.features:
                 column = outputs[feature.name]
+                columns.append(column)
                 results.append(_vector(column.values, column.statuses, texts))
                 _count(statuses, definition.name, column.statuses or [])
-        return results
+        return results, columns
 
     def _versions(self, lookup: Lookup) -> list[dict[str, Any]]:
         found = []

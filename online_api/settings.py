@@ -11,6 +11,7 @@ from typing import Literal
 
 from skewguard.errors import ConfigurationError
 from skewguard.online.connection import RedisSettings, settings_from_repo
+from skewguard.serving_log.queue import LogLimits
 
 TOKENS_VARIABLE = "SKEWGUARD_API_TOKENS"
 """Environment variable with the accepted bearer tokens, separated by commas."""
@@ -39,12 +40,16 @@ class ServingPolicy:
         inconclusive: what an inconclusive verdict does where ``serving`` is "reject": "annotate" or "reject".
         expired: "null" sends no values past their TTL, "annotate" sends them; the status is OUTSIDE_MAX_AGE either way.
         verdict_max_age: an older verdict counts as inconclusive; None: a verdict never grows old.
+        log: answers go to the serving log.
+        log_sample: share of the entities whose rows do, by entity hash.
     """
 
     serving: Literal["off", "annotate", "reject"] = "reject"
     inconclusive: Literal["annotate", "reject"] = "annotate"
     expired: Literal["null", "annotate"] = "null"
     verdict_max_age: timedelta | None = timedelta(days=2)
+    log: bool = True
+    log_sample: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ class Settings:
         tokens: accepted bearer tokens; none means that no token is asked for.
         now: the as-of time of a request (TTL is counted from it).
         clock: the wall clock (the age of a verdict is counted from it).
+        log: how much the serving log may take.
         metrics_folder: where several workers add up their counts; None for one process.
     """
 
@@ -93,6 +99,7 @@ class Settings:
     policies: Mapping[str, ServingPolicy] = field(default_factory=dict)
     policy_of: Callable[[str], ServingPolicy] | None = None
     limits: Limits = Limits()
+    log: LogLimits = field(default_factory=LogLimits)
     tokens: tuple[str, ...] = ()
     now: Clock = wall_clock
     clock: Clock = wall_clock

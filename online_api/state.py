@@ -11,6 +11,7 @@ from datetime import datetime
 
 from online_api.metrics import Metrics
 from online_api.on_demand import OnDemandViews
+from online_api.served_log import ServedLog
 from online_api.service import FeatureService
 from online_api.settings import Settings
 from online_api.store import OnlineStore
@@ -23,8 +24,8 @@ from skewguard.plan import ServingPlan
 class ApiState:
     """Settings, plan and the working parts of a server.
 
-    ``settings``, ``store`` and ``metrics`` are the same objects in every snapshot. ``plan_problem`` says why a newer
-    plan is not served (None: there is none); ``plan_loaded_at`` is when this one was taken into service.
+    ``settings``, ``store``, ``metrics`` and ``log`` are the same objects in every snapshot. ``plan_problem`` says why a
+    newer plan is not served (None: there is none); ``plan_loaded_at`` is when this one was taken into service.
     """
 
     settings: Settings
@@ -33,19 +34,22 @@ class ApiState:
     verdicts: Verdicts
     metrics: Metrics
     features: FeatureService
+    log: ServedLog
     plan_loaded_at: datetime
     plan_problem: str | None = None
 
 
-def build_state(settings: Settings, plan: ServingPlan, store: OnlineStore, metrics: Metrics) -> ApiState:
+def build_state(
+    settings: Settings, plan: ServingPlan, store: OnlineStore, metrics: Metrics, log: ServedLog
+) -> ApiState:
     """A snapshot for ``plan``. Imports Feast (seconds) only when the plan has on-demand views.
 
     Raises what ``load_on_demand`` raises.
     """
     verdicts = Verdicts(settings, plan.fingerprints)
     on_demand = load_on_demand(settings, plan)
-    features = FeatureService(settings, plan, store, verdicts, metrics, on_demand)
-    return ApiState(settings, plan, store, verdicts, metrics, features, settings.clock())
+    features = FeatureService(settings, plan, store, verdicts, metrics, on_demand, log)
+    return ApiState(settings, plan, store, verdicts, metrics, features, log, settings.clock())
 
 
 def load_on_demand(settings: Settings, plan: ServingPlan) -> OnDemandViews | None:

@@ -88,6 +88,10 @@ class Verdicts:
                 )
         return cached.verdict
 
+    def contract(self, service: str) -> str | None:
+        """The digest of a service's contract; None where there is none that can be read."""
+        return self._cached(service).promise.contract
+
     def is_closed(self, service: str) -> bool:
         """Does the serving gate of a service refuse requests now?"""
         policy = self._settings.policy(service)

@@ -80,6 +80,14 @@ class Freshness(_Strict):
     max_source_lag: Duration | None = None
 
 
+class ServingLog(_Strict):
+    """What of the answers is kept, and for how long after the end of the hour in which they were given."""
+
+    enabled: bool = True
+    sample: float = Field(default=1.0, gt=0, le=1)
+    keep: Duration = timedelta(days=30)
+
+
 class ServicePolicy(_Strict):
     """The policy that holds for one feature service, defaults filled in."""
 
@@ -99,6 +107,7 @@ class ServicePolicy(_Strict):
     expectation_rows: int = Field(default=5000, ge=1)
     tolerance: Tolerance = Tolerance()
     tolerances: dict[str, Tolerance] = Field(default_factory=dict)
+    serving_log: ServingLog = ServingLog()
     freshness: Freshness = Freshness()
     freshness_views: dict[str, Freshness] = Field(default_factory=dict)
 

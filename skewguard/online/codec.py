@@ -16,7 +16,7 @@ from skewguard.errors import BadInputError, CorruptValueError
 from skewguard.online import columns
 from skewguard.online.columns import Cells
 from skewguard.online.encoding import encode_value
-from skewguard.online.timestamps import SECONDS, in_range
+from skewguard.online.timestamps import SECONDS, decode_timestamp, in_range
 from skewguard.online.values import BY_DTYPE, decode_typed, json_text
 
 ABSENT, NULL, VALUE, CORRUPT = "absent", "null", "value", "corrupt"
@@ -114,6 +114,20 @@ def decode_column(dtype: str, raws: Cells | Sequence[bytes | None]) -> tuple[pa.
     if len(codes) and (codes == 2).all():
         return array, pa.repeat(pa.scalar(VALUE), len(codes))
     return array, pa.array(_STATES).take(pa.array(codes))
+
+
+def event_micros(stamps: Cells) -> pa.Array:
+    """Microseconds since 1970 of stored event timestamps; null where there are none. Rows share few of them."""
+    encoded = stamps.binary().dictionary_encode()
+    distinct = [_event_micros(raw) for raw in encoded.dictionary.to_pylist()]
+    return pa.array(distinct, pa.int64()).take(encoded.indices)
+
+
+def _event_micros(raw: bytes) -> int | None:
+    try:
+        return decode_timestamp(raw) // 1000
+    except CorruptValueError:
+        return None
 
 
 def _slow(dtype: str, raw: bytes) -> tuple[int, Any]:

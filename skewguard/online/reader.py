@@ -13,13 +13,12 @@ import pyarrow.compute as pc
 from skewguard import dtypes
 from skewguard.definitions import FieldDef, ViewDef
 from skewguard.errors import CorruptValueError
-from skewguard.online.codec import ABSENT, CORRUPT, decode_column
-from skewguard.online.columns import Cells
+from skewguard.online.codec import ABSENT, CORRUPT, decode_column, event_micros
 from skewguard.online.connection import guarded
 from skewguard.online.fetch import Fetched, Pace, fetch
 from skewguard.online.key_columns import column_as, entity_keys
 from skewguard.online.keys import DUMMY_JOIN_KEY, feature_field, parse_key, scan_pattern, timestamp_field
-from skewguard.online.timestamps import decode_timestamp, in_range
+from skewguard.online.timestamps import in_range
 
 KEY_ABSENT, VIEW_ABSENT, PRESENT = "key_absent", "view_absent", "present"
 EVENT_TS, ROW_STATE, STATE_PREFIX = "__event_ts", "__row_state", "__state__"
@@ -102,7 +101,7 @@ class _Part:
 def _decoded(wanted: Sequence[FieldDef], rows: Fetched) -> _Part:
     """The rows of one batch; the event timestamp is their last field."""
     *cells, stamps = rows.cells
-    micros = _micros(stamps)
+    micros = event_micros(stamps)
     there = stamps.sizes >= 0
     damaged = rows.unreadable | (there & np.asarray(micros.is_null()))
     row_states = np.where(rows.absent, KEY_ABSENT, np.where(there | rows.unreadable, PRESENT, VIEW_ABSENT))
@@ -119,20 +118,6 @@ def _decoded(wanted: Sequence[FieldDef], rows: Fetched) -> _Part:
         micros.cast(dtypes.TIMESTAMP),
         pa.array(row_states, pa.string()),
     )
-
-
-def _micros(stamps: Cells) -> pa.Array:
-    """Microseconds since 1970 of stored event timestamps; null where there are none. Rows share few of them."""
-    encoded = stamps.binary().dictionary_encode()
-    distinct = [_timestamp(raw) for raw in encoded.dictionary.to_pylist()]
-    return pa.array(distinct, pa.int64()).take(encoded.indices)
-
-
-def _timestamp(raw: bytes) -> int | None:
-    try:
-        return decode_timestamp(raw) // 1000
-    except CorruptValueError:
-        return None
 
 
 def _table(

@@ -1,0 +1,217 @@
+"""What the server gives to the serving log: a record of each answered look-up, and the log's own life in a process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import mmh3
+
+from online_api.lookup import Column, Lookup, ViewColumns
+from online_api.metrics import Metrics
+from online_api.settings import Settings
+from skewguard.serving_log.folder import LogFolder
+from skewguard.serving_log.queue import LogCounts, LogQueue
+from skewguard.serving_log.record import STATUS_CODES, LoggedOnDemand, LoggedRows, LoggedView, Shape, pack_rows
+
+_ALL = 2**32
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Makes the records of one prepared look-up. Build with ``recorder``.
+
+    ``limit``: a row is logged when the 32-bit hash of its entity keys is below it.
+    """
+
+    shape: Shape
+    limit: int
+    moments: tuple[int, ...]
+
+    def record(self, served: Served) -> tuple[bytes, int] | None:
+        """The record and its number of rows; None where the sample has none of them."""
+        places = None if self.limit == _ALL else self._sampled(served.keys, served.rows)
+        if places is not None and not places:
+            return None
+        pick = (lambda values: values) if places is None else partial(_pick, places)
+        columns = [pick(column) for column in served.columns]
+        for index in self.moments:
+            columns[index] = [_seconds(value) for value in columns[index]]
+        rows = served.rows if places is None else len(places)
+        logged = LoggedRows(
+            request_id=served.request_id,
+            contract=served.contract,
+            time_us=time.time_ns() // 1000,
+            as_of_us=served.as_of_us,
+            rows=rows,
+            places=places,
+            columns=columns,
+            replies=[pick(group) for group in served.replies],
+            odd=_odd(served.views, len([view for view in self.shape.views if view.shown]), pick),
+            computed=[pick(column.raw) for column in served.computed],
+        )
+        return pack_rows(self.shape, logged), rows
+
+    def _sampled(self, keys: Sequence[Sequence[bytes]], rows: int) -> list[int]:
+        whole = [b"".join(row) for row in zip(*keys, strict=True)] if keys else [b""] * rows
+        return [row for row, key in enumerate(whole) if mmh3.hash(key, signed=False) < self.limit]
+
+
+@dataclass(frozen=True)
+class Served:
+    """An answered look-up, as it was bound, read and answered."""
+
+    request_id: str
+    contract: str | None
+    as_of_us: int
+    rows: int
+    keys: Sequence[Sequence[bytes]]
+    columns: Sequence[list[Any]]
+    replies: Sequence[list[Any]]
+    views: Sequence[ViewColumns]
+    computed: Sequence[Column]
+
+
+def recorder(lookup: Lookup, features: Sequence[str], plan: str, sample: float, keep_expired: bool) -> Recorder:
+    """The recorder of a prepared look-up; ``features`` is the list that was asked for where there is no service."""
+    service = lookup.service
+    columns = [(key.name, key.dtype, "key") for key in lookup.key_columns]
+    columns += [(field.name, field.dtype, "request") for field in service.request_fields]
+    places = {read.name: index for index, read in reversed(list(enumerate(lookup.reads)))}
+    shown = len(service.projections)
+    shape = Shape(
+        service=service.name or f"features~{hashlib.sha256(json.dumps(features).encode()).hexdigest()[:12]}",
+        plan=plan,
+        columns=tuple(columns),
+        group_fields=tuple(len(group.fields.names) for group in lookup.groups),
+        views=tuple(
+            LoggedView(
+                read.name,
+                read.group,
+                read.timestamp_slot,
+                tuple((feature.name, feature.dtype, slot) for feature, slot in read.features),
+                index < shown,
+            )
+            for index, read in enumerate(lookup.reads)
+        ),
+        on_demand=tuple(
+            LoggedOnDemand(
+                view.output_prefix,
+                tuple((feature.name, feature.dtype) for feature in view.features),
+                tuple(places[projection.name] for projection in view.inputs if projection.name in places),
+            )
+            for view in service.on_demand
+        ),
+        keep_expired=keep_expired,
+    )
+    moments = tuple(index for index, (_, dtype, _) in enumerate(columns) if dtype == "UNIX_TIMESTAMP")
+    return Recorder(shape, round(sample * _ALL), moments)
+
+
+def _pick(places: Sequence[int], values: Sequence[Any]) -> list[Any]:
+    return [values[place] for place in places]
+
+
+def _seconds(value: Any) -> int | None:
+    return int(value.timestamp()) if isinstance(value, datetime) else value
+
+
+def _odd(views: Sequence[ViewColumns], shown: int, pick: Any) -> dict[int, bytes] | None:
+    """Status codes of the features that are not all PRESENT, by their place among those of the answer."""
+    found: dict[int, bytes] = {}
+    place = 0
+    for view in views[:shown]:
+        for column in view.columns.values():
+            if column.statuses is not None:
+                found[place] = bytes([STATUS_CODES[status] for status in pick(column.statuses)])
+            place += 1
+    return found or None
+
+
+class ServedLog:
+    """The serving log of one server process. Nothing is written before ``open``.
+
+    Call ``start`` once, in the process that serves, and ``close`` when it has answered its last request.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._folder = LogFolder.of(settings.repo)
+        self._metrics = metrics
+        self._maker: subprocess.Popen[bytes] | None = None
+        self._counted = LogCounts()
+        self._prefix = os.urandom(6).hex()
+        self._requests = 0
+        self._queue: LogQueue | None = None
+        self._started = False
+
+    def recorder(self, lookup: Lookup, features: Sequence[str], plan: str) -> Recorder | None:
+        """The recorder of a prepared look-up; None where policy has it not logged. Raises what ``open`` raises."""
+        policy = self._settings.policy(lookup.service.name)
+        if not policy.log:
+            return None
+        self.open()
+        return recorder(lookup, features, plan, policy.log_sample, policy.expired == "annotate")
+
+    def open(self) -> None:
+        """Begin a journal. Raises ConfigurationError when it cannot be written."""
+        if self._queue is None:
+            self._queue = LogQueue(self._folder, self._settings.log, self._make_segments, self._count)
+            if self._started:
+                self._queue.start()
+
+    def start(self) -> None:
+        """Start to write what is put."""
+        self._started = True
+        if self._queue is not None:
+            self._queue.start()
+
+    def request_id(self) -> str:
+        """A new request id: of this process, and the number of the request."""
+        self._requests += 1
+        return f"{self._prefix}-{self._requests}"
+
+    def put(self, shape: Shape, record: bytes, rows: int) -> None:
+        """Log a record of a recorder. Never waits."""
+        if self._queue is not None:
+            self._queue.put(shape, record, rows)
+
+    @property
+    def problem(self) -> str | None:
+        """Why rows are dropped now; None where all is well."""
+        return None if self._queue is None else self._queue.problem
+
+    def close(self) -> None:
+        """Write what waits, and let nothing run on. Whoever comes next makes segments of the last journal."""
+        if self._queue is not None:
+            self._queue.close()
+        if self._maker is not None and self._maker.poll() is None:
+            self._maker.terminate()  # it can be stopped anywhere
+            self._maker.wait()
+
+    def _count(self) -> None:
+        """Bring the metrics up to date; in the log's thread."""
+        if self._queue is None:
+            return
+        counts = self._queue.counts
+        for name in ("sent", "stored", "dropped"):
+            before: Mapping[str, int] = getattr(self._counted, name)
+            for service, rows in getattr(counts, name).items():
+                self._metrics.logged.labels(service, name).inc(rows - before.get(service, 0))
+        self._counted = counts
+
+    def _make_segments(self) -> None:
+        if self._maker is None or self._maker.poll() is not None:
+            # a process, because it imports what a worker does without
+            self._maker = subprocess.Popen(  # noqa: S603  (our own module, our own folder)
+                [sys.executable, "-m", "skewguard.serving_log", str(self._folder.root)], stdin=subprocess.DEVNULL
+            )

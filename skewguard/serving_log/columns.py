@@ -1,0 +1,197 @@
+"""Records of one shape as a table in Feast's logging schema, decoded column by column.
+
+Columns, in the order of ``feast.feature_logging.FeatureServiceLoggingSource`` (Feast 0.67): entity-row columns; for
+each feature ``<view>__<feature>``, ``..__timestamp``, ``..__status`` (int32, Feast's FieldStatus); ``__log_timestamp``
+(microseconds, UTC), ``__log_date`` (date), ``__request_id``. Behind them what Feast has no columns for: ``__row``
+(int32, place in the request), ``__as_of`` (microseconds, UTC), ``__plan``, ``__contract`` (digests; null without a
+contract), ``__fallback`` (names of features that were substituted; always null so far: nothing is), ``__unfit``
+(JSON text: by column, what was sent where the declared dtype cannot hold it; such a value is null in its column).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from skewguard import dtypes
+from skewguard.online.codec import CORRUPT, decode_column, event_micros
+from skewguard.online.columns import Cells
+from skewguard.online.values import decode_value, json_text
+from skewguard.serving_log.record import STATUS_CODES, LoggedRows, Shape
+
+LOG_TIMESTAMP, LOG_DATE, REQUEST_ID = "__log_timestamp", "__log_date", "__request_id"
+ROW, AS_OF, PLAN, CONTRACT = "__row", "__as_of", "__plan", "__contract"
+FALLBACK, UNFIT = "__fallback", "__unfit"
+_PRESENT, _NULL, _EXPIRED = (STATUS_CODES[s] for s in ("PRESENT", "NULL_VALUE", "OUTSIDE_MAX_AGE"))
+_MICROS = pa.timestamp("us", tz="UTC")
+Array = npt.NDArray[Any]
+
+
+def value_column(view: str, feature: str) -> str:
+    """The column of a feature's values; ``..__timestamp`` and ``..__status`` stand beside it."""
+    return f"{view}__{feature}"
+
+
+def rows_table(shape: Shape, records: Sequence[LoggedRows]) -> pa.Table:
+    """The rows of records of one shape, in their order."""
+    counts = np.array([record.rows for record in records], dtype=np.int64)
+    total = int(counts.sum())
+    unfit = _Unfit(total)
+    columns: dict[str, Any] = {}
+    for index, (name, dtype, _) in enumerate(shape.columns):
+        values = list(chain.from_iterable(record.columns[index] for record in records))
+        columns[name] = _entity_column(name, dtype, values, unfit)
+    groups = [
+        _Group([row for record in records for row in record.replies[group]], width)
+        for group, width in enumerate(shape.group_fields)
+    ]
+    moments = [groups[view.group].timestamps(view.timestamp_slot) for view in shape.views]
+    statuses = _Statuses(records, counts, total)
+    place = 0
+    for view, stamps in zip(shape.views, moments, strict=True):
+        for name, dtype, slot in view.features if view.shown else ():
+            raws, codes = groups[view.group].cells(slot), statuses.of(place)
+            column = value_column(view.name, name)
+            columns[column] = _values(column, dtype, raws, _sent(codes, shape.keep_expired), unfit)
+            columns |= {f"{column}__timestamp": stamps, f"{column}__status": pa.array(codes, pa.int32())}
+            place += 1
+    output = 0
+    for on_demand in shape.on_demand:
+        oldest = _oldest([moments[index] for index in on_demand.inputs], total)
+        for name, dtype in on_demand.features:
+            raws = Cells.of(list(chain.from_iterable(record.computed[output] for record in records)))
+            codes = np.where(raws.sizes > 0, _PRESENT, _NULL).astype(np.int32)
+            column = value_column(on_demand.name, name)
+            columns[column] = _values(column, dtype, raws, raws.sizes > 0, unfit)
+            columns |= {f"{column}__timestamp": oldest, f"{column}__status": pa.array(codes, pa.int32())}
+            output += 1
+    return pa.table(columns | _system_columns(shape, records, counts) | {UNFIT: unfit.column()})
+
+
+class _Unfit:
+    """Values that the declared dtype of their column cannot hold, by row and column."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._found: dict[int, dict[str, Any]] = {}
+
+    def add(self, row: int, column: str, value: Any) -> None:
+        """Keep one, as it was sent."""
+        self._found.setdefault(row, {})[column] = value
+
+    def column(self) -> pa.Array:
+        """Null where everything fits."""
+        if not self._found:
+            return pa.nulls(self._rows, pa.string())
+        return pa.array([json_text(self._found[row]) if row in self._found else None for row in range(self._rows)],
+                        pa.string())  # fmt: skip
+
+
+def _entity_column(name: str, dtype: str, values: list[Any], unfit: _Unfit) -> pa.Array:
+    """Entity-row values of a dtype; timestamps come as whole seconds, open types (maps, ...) become JSON text."""
+    if dtype == "UNIX_TIMESTAMP":
+        return pa.array([None if v is None else v * 1_000_000 for v in values], pa.int64()).cast(_MICROS)
+    kind = dtypes.arrow_type(dtype)
+    if dtypes.is_json(dtype):
+        return pa.array([v if v is None or isinstance(v, str) else json_text(v) for v in values], kind)
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # request data of a list type is taken as it comes
+        kept: list[Any] = []
+        for row, value in enumerate(values):
+            holds = _holds(kind, value)
+            kept.append(value if holds else None)
+            if not holds:
+                unfit.add(row, name, value)
+        return pa.array(kept, kind)
+
+
+def _holds(kind: pa.DataType, value: Any) -> bool:
+    try:
+        pa.array([value], kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        return False
+    return True
+
+
+def _values(column: str, dtype: str, raws: Cells, sent: Array, unfit: _Unfit) -> pa.Array:
+    """The values of a feature; one that was not sent is null."""
+    held = raws if sent.all() else Cells(raws.data, raws.starts, np.where(sent, raws.sizes, -1))
+    values, states = decode_column(dtype, held)
+    if pc.any(pc.equal(states, CORRUPT)).as_py():
+        for row in np.flatnonzero(np.asarray(pc.equal(states, CORRUPT))).tolist():
+            unfit.add(row, column, decode_value(held.raw(row) or b""))
+    return values
+
+
+def _sent(codes: Array, keep_expired: bool) -> Array:
+    sent: Array = (codes == _PRESENT) | (codes == _EXPIRED) if keep_expired else codes == _PRESENT
+    return sent
+
+
+class _Group:
+    """The replies for the entity keys of one group, row by row; a key without a hash has no field."""
+
+    def __init__(self, replies: Sequence[Sequence[bytes | None] | None], width: int) -> None:
+        blank = [None] * width
+        flat = list(chain.from_iterable(blank if reply is None else reply for reply in replies))
+        self._cells = Cells.of(flat)
+        self._places = np.arange(len(replies)) * width
+
+    def cells(self, slot: int) -> Cells:
+        """One field of all rows."""
+        return self._cells.take(self._places + slot)
+
+    def timestamps(self, slot: int) -> pa.Array:
+        """The event timestamps; null where there is none."""
+        return event_micros(self.cells(slot)).cast(_MICROS)
+
+
+class _Statuses:
+    """The status codes of each feature for all rows."""
+
+    def __init__(self, records: Sequence[LoggedRows], counts: Array, total: int) -> None:
+        self._present = np.full(total, _PRESENT, dtype=np.int32)
+        starts = np.cumsum(counts) - counts
+        self._odd = [
+            (int(start), record.odd) for start, record in zip(starts, records, strict=True) if record.odd is not None
+        ]
+
+    def of(self, place: int) -> Array:
+        """Of the feature at this place among those that were shown."""
+        codes = self._present
+        for start, odd in self._odd:
+            if place in odd:
+                codes = codes.copy() if codes is self._present else codes
+                found = np.frombuffer(odd[place], dtype=np.uint8)
+                codes[start : start + len(found)] = found
+        return codes
+
+
+def _oldest(moments: Sequence[pa.Array], rows: int) -> pa.Array:
+    """The oldest of the event timestamps that there are; null where there is none."""
+    return pc.min_element_wise(*moments) if moments else pa.nulls(rows, _MICROS)
+
+
+def _system_columns(shape: Shape, records: Sequence[LoggedRows], counts: Array) -> dict[str, Any]:
+    times = np.repeat(np.array([record.time_us for record in records], dtype=np.int64), counts)
+    as_of = np.repeat(np.array([record.as_of_us for record in records], dtype=np.int64), counts)
+    which = pa.array(np.repeat(np.arange(len(records)), counts))
+    logged = pa.array(times).cast(_MICROS)
+    places = chain.from_iterable(record.places or range(record.rows) for record in records)
+    return {
+        LOG_TIMESTAMP: logged,
+        LOG_DATE: logged.cast(pa.date32()),
+        REQUEST_ID: pa.array([record.request_id for record in records], pa.string()).take(which),
+        ROW: pa.array(np.fromiter(places, dtype=np.int32, count=int(counts.sum()))),
+        AS_OF: pa.array(as_of).cast(_MICROS),
+        PLAN: pa.repeat(pa.scalar(shape.plan), len(times)),
+        CONTRACT: pa.array([record.contract for record in records], pa.string()).take(which),
+        FALLBACK: pa.nulls(len(times), pa.string()),
+    }
