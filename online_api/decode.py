@@ -30,8 +30,11 @@ def is_float(dtype: str) -> bool:
     return dtype in _FLOATS
 
 
-def floats(dtype: str, columns: Sequence[Sequence[bytes | None]]) -> list[list[float]] | None:
-    """Columns of one float dtype as lists; None unless each single value is a finite one of just that dtype."""
+def floats(dtype: str, columns: Sequence[Sequence[bytes | None]]) -> tuple[list[list[float]], bytes] | None:
+    """Columns of one float dtype as lists, and their stored bytes one behind the other, column by column.
+
+    None unless each single value is a finite one of just that dtype.
+    """
     rows = len(columns[0])
     width, tag, _ = _FLOATS[dtype]
     cells = list(chain.from_iterable(columns)) if len(columns) > 1 else columns[0]
@@ -47,8 +50,8 @@ def floats(dtype: str, columns: Sequence[Sequence[bytes | None]]) -> list[list[f
     if not math.isfinite(sum(values)):  # nan and infinities are texts in JSON
         return None
     if rows == 1:
-        return [[value] for value in values]
-    return [list(values[start : start + rows]) for start in range(0, len(values), rows)]
+        return [[value] for value in values], joined
+    return [list(values[start : start + rows]) for start in range(0, len(values), rows)], joined
 
 
 def _unpacked(dtype: str, joined: bytes, count: int) -> tuple[float, ...]:

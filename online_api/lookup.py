@@ -87,10 +87,17 @@ class Column:
 
 @dataclass
 class ViewColumns:
-    """One view for all rows: event timestamps (nanoseconds since 1970, None where absent) and its features."""
+    """One view for all rows: event timestamps (nanoseconds since 1970, None where absent) and its features.
+
+    ``stamps``: the event timestamps as they are stored. ``whole``: every value is PRESENT. ``joined``: by float dtype,
+    the stored bytes of all its features, column by column, where they were read in one go.
+    """
 
     timestamps: list[int | None]
+    stamps: Sequence[bytes | None]
     columns: dict[str, Column] = field(default_factory=dict)
+    whole: bool = False
+    joined: dict[str, bytes] = field(default_factory=dict)
 
 
 def prepare(project: str, service: ServiceDef, full_feature_names: bool) -> Lookup:
@@ -163,21 +170,22 @@ def _whole_view(read: ViewRead, columns: Sequence[Sequence[bytes | None]], as_of
     oldest_fresh = EARLIEST_NS if read.ttl_ns is None else as_of_ns - read.ttl_ns
     if any(moment is None or moment < oldest_fresh for moment in moments.values()):
         return None
-    view = ViewColumns([moments[raw] for raw in stamps])
+    view = ViewColumns([moments[raw] for raw in stamps], stamps, whole=True)
     decoded: dict[str, list[Any]] = {}
     for dtype, places in read.floats.items():
         found = floats(dtype, [columns[slot] for _, slot in places])
         if found is not None:
-            for (name, _), values in zip(places, found, strict=True):
+            lists, view.joined[dtype] = found
+            for (name, _), values in zip(places, lists, strict=True):
                 decoded[name] = values
     for feature, slot in read.features:
         raws = columns[slot]
         plain = decoded.get(feature.name) or _plain_values(raws)
-        view.columns[feature.name] = (
-            _column(raws, [PRESENT] * len(raws), keep_expired=False)
-            if plain is None
-            else Column(plain, None, cast("Sequence[bytes]", raws))
-        )
+        if plain is None:
+            view.columns[feature.name] = _column(raws, [PRESENT] * len(raws), keep_expired=False)
+            view.whole = False
+        else:
+            view.columns[feature.name] = Column(plain, None, cast("Sequence[bytes]", raws))
     return view
 
 
@@ -191,7 +199,8 @@ def _plain_values(raws: Sequence[bytes | None]) -> list[Any] | None:
 
 def _read_view(read: ViewRead, replies: Sequence[Reply], as_of_ns: int, keep_expired: bool) -> ViewColumns:
     states = [_row_state(read, reply, as_of_ns) for reply in replies]
-    view = ViewColumns([timestamp for _, timestamp in states])
+    stamps = [None if reply is None else reply[read.timestamp_slot] for reply in replies]
+    view = ViewColumns([timestamp for _, timestamp in states], stamps)
     row_states = [state for state, _ in states]
     for feature, slot in read.features:
         raws = [None if reply is None else reply[slot] for reply in replies]

@@ -8,11 +8,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import mmh3
 
@@ -21,68 +20,90 @@ from online_api.metrics import Metrics
 from online_api.settings import Settings
 from skewguard.serving_log.folder import LogFolder
 from skewguard.serving_log.queue import LogCounts, LogQueue
-from skewguard.serving_log.record import STATUS_CODES, LoggedOnDemand, LoggedRows, LoggedView, Shape, pack_rows
+from skewguard.serving_log.record import STATUS_CODES, LoggedOnDemand, LoggedView, Shape, pack_rows
 
 _ALL = 2**32
 
 
-@dataclass(frozen=True)
-class Recorder:
-    """Makes the records of one prepared look-up. Build with ``recorder``.
+class Served(NamedTuple):
+    """An answered look-up, as it was bound, read and answered.
 
-    ``limit``: a row is logged when the 32-bit hash of its entity keys is below it.
+    ``columns``: the values of ``Shape.columns``; ``keys``: by group and row; ``computed``: the outputs of on-demand
+    views.
     """
-
-    shape: Shape
-    limit: int
-    moments: tuple[int, ...]
-
-    def record(self, served: Served) -> tuple[bytes, int] | None:
-        """The record and its number of rows; None where the sample has none of them."""
-        places = None if self.limit == _ALL else self._sampled(served.keys, served.rows)
-        if places is not None and not places:
-            return None
-        pick = (lambda values: values) if places is None else partial(_pick, places)
-        columns = [pick(column) for column in served.columns]
-        for index in self.moments:
-            columns[index] = [_seconds(value) for value in columns[index]]
-        rows = served.rows if places is None else len(places)
-        logged = LoggedRows(
-            request_id=served.request_id,
-            contract=served.contract,
-            time_us=time.time_ns() // 1000,
-            as_of_us=served.as_of_us,
-            rows=rows,
-            places=places,
-            columns=columns,
-            replies=[pick(group) for group in served.replies],
-            odd=_odd(served.views, len([view for view in self.shape.views if view.shown]), pick),
-            computed=[pick(column.raw) for column in served.computed],
-        )
-        return pack_rows(self.shape, logged), rows
-
-    def _sampled(self, keys: Sequence[Sequence[bytes]], rows: int) -> list[int]:
-        whole = [b"".join(row) for row in zip(*keys, strict=True)] if keys else [b""] * rows
-        return [row for row, key in enumerate(whole) if mmh3.hash(key, signed=False) < self.limit]
-
-
-@dataclass(frozen=True)
-class Served:
-    """An answered look-up, as it was bound, read and answered."""
 
     request_id: str
     contract: str | None
     as_of_us: int
     rows: int
     keys: Sequence[Sequence[bytes]]
-    columns: Sequence[list[Any]]
-    replies: Sequence[list[Any]]
+    columns: list[list[Any]]
     views: Sequence[ViewColumns]
     computed: Sequence[Column]
 
 
+class Recorder:
+    """Makes the records of one prepared look-up; see ``recorder``."""
+
+    def __init__(self, shape: Shape, sample: float) -> None:
+        self.shape = shape
+        self._id = shape.id
+        self._limit = round(sample * _ALL)
+        self._shown = [view for view in shape.views if view.shown]
+        self._moments = [index for index, (_, dtype, _) in enumerate(shape.columns) if dtype == "UNIX_TIMESTAMP"]
+        self._others = lru_cache(maxsize=64)(self._not_joined)
+
+    def record(self, served: Served) -> tuple[bytes, int] | None:
+        """The record and its number of rows; None where the sample has none of them."""
+        request_id, contract, as_of_us, rows, keys, columns, views, computed = served
+        places: list[int] | None = None
+        if self._limit < _ALL:
+            places = self._sampled(keys, rows)
+            if not places:
+                return None
+            rows = len(places)
+            columns = [_pick(places, column) for column in columns]
+        for index in self._moments:
+            columns[index] = [_seconds(value) for value in columns[index]]
+        odd = None
+        for view in views:
+            if not view.whole:
+                odd = _odd(views[: len(self._shown)], places)
+                break
+        parts = [self._part(index, view, places) for index, view in enumerate(views)]
+        raws = [column.raw if places is None else _pick(places, column.raw) for column in computed]
+        rest = (rows, request_id, contract, time.time_ns() // 1000, as_of_us, places, columns, parts, odd, raws)
+        return pack_rows(self._id, rest), rows
+
+    def _part(self, index: int, view: ViewColumns, places: list[int] | None) -> tuple[Any, ...]:
+        """What a record holds of a view: see LoggedRows."""
+        if places is not None:
+            stamps = _pick(places, view.stamps)
+            names = self._others(index, ()) if index < len(self._shown) else ()
+            return stamps, {}, [_pick(places, view.columns[name].raw) for name in names]
+        if index >= len(self._shown):
+            return view.stamps, {}, []
+        columns = view.columns
+        return view.stamps, view.joined, [columns[name].raw for name in self._others(index, tuple(view.joined))]
+
+    def _not_joined(self, index: int, joined: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name for name, dtype in self._shown[index].features if dtype not in joined)
+
+    def _sampled(self, keys: Sequence[Sequence[bytes]], rows: int) -> list[int]:
+        limit = self._limit
+        whole: Iterable[bytes]
+        if len(keys) == 1:
+            whole = keys[0]
+        else:
+            whole = [b"".join(row) for row in zip(*keys, strict=True)] if keys else [b""] * rows
+        return [row for row, key in enumerate(whole) if mmh3.hash(key, signed=False) < limit]
+
+
 def recorder(lookup: Lookup, features: Sequence[str], plan: str, sample: float, keep_expired: bool) -> Recorder:
-    """The recorder of a prepared look-up; ``features`` is the list that was asked for where there is no service."""
+    """The recorder of a prepared look-up; ``features`` is the list that was asked for where there is no service.
+
+    ``sample``: a row is logged when the 32-bit hash of its entity keys falls into this share of all hashes.
+    """
     service = lookup.service
     columns = [(key.name, key.dtype, "key") for key in lookup.key_columns]
     columns += [(field.name, field.dtype, "request") for field in service.request_fields]
@@ -92,13 +113,11 @@ def recorder(lookup: Lookup, features: Sequence[str], plan: str, sample: float, 
         service=service.name or f"features~{hashlib.sha256(json.dumps(features).encode()).hexdigest()[:12]}",
         plan=plan,
         columns=tuple(columns),
-        group_fields=tuple(len(group.fields.names) for group in lookup.groups),
         views=tuple(
             LoggedView(
                 read.name,
-                read.group,
-                read.timestamp_slot,
-                tuple((feature.name, feature.dtype, slot) for feature, slot in read.features),
+                lookup.groups[read.group].columns,
+                tuple((feature.name, feature.dtype) for feature, _ in read.features),
                 index < shown,
             )
             for index, read in enumerate(lookup.reads)
@@ -106,6 +125,7 @@ def recorder(lookup: Lookup, features: Sequence[str], plan: str, sample: float, 
         on_demand=tuple(
             LoggedOnDemand(
                 view.output_prefix,
+                tuple(field.name for field in view.request_fields),
                 tuple((feature.name, feature.dtype) for feature in view.features),
                 tuple(places[projection.name] for projection in view.inputs if projection.name in places),
             )
@@ -113,8 +133,7 @@ def recorder(lookup: Lookup, features: Sequence[str], plan: str, sample: float, 
         ),
         keep_expired=keep_expired,
     )
-    moments = tuple(index for index, (_, dtype, _) in enumerate(columns) if dtype == "UNIX_TIMESTAMP")
-    return Recorder(shape, round(sample * _ALL), moments)
+    return Recorder(shape, sample)
 
 
 def _pick(places: Sequence[int], values: Sequence[Any]) -> list[Any]:
@@ -125,15 +144,14 @@ def _seconds(value: Any) -> int | None:
     return int(value.timestamp()) if isinstance(value, datetime) else value
 
 
-def _odd(views: Sequence[ViewColumns], shown: int, pick: Any) -> dict[int, bytes] | None:
+def _odd(views: Sequence[ViewColumns], places: Sequence[int] | None) -> dict[int, bytes] | None:
     """Status codes of the features that are not all PRESENT, by their place among those of the answer."""
     found: dict[int, bytes] = {}
-    place = 0
-    for view in views[:shown]:
-        for column in view.columns.values():
-            if column.statuses is not None:
-                found[place] = bytes([STATUS_CODES[status] for status in pick(column.statuses)])
-            place += 1
+    columns = (column for view in views for column in view.columns.values())
+    for place, column in enumerate(columns):
+        if column.statuses is not None:
+            statuses = column.statuses if places is None else _pick(places, column.statuses)
+            found[place] = bytes([STATUS_CODES[status] for status in statuses])
     return found or None
 
 
@@ -213,5 +231,5 @@ class ServedLog:
         if self._maker is None or self._maker.poll() is not None:
             # a process, because it imports what a worker does without
             self._maker = subprocess.Popen(  # noqa: S603  (our own module, our own folder)
-                [sys.executable, "-m", "skewguard.serving_log", str(self._folder.root)], stdin=subprocess.DEVNULL
+                [sys.executable, "-m", "skewguard.serving_log", str(self._settings.repo)], stdin=subprocess.DEVNULL
             )

@@ -25,7 +25,7 @@ from online_api.served_log import Recorder, Served, ServedLog
 from online_api.settings import Settings
 from online_api.store import OnlineStore
 from online_api.values import EPOCH_TEXT, json_value, timestamp_text
-from online_api.verdicts import Verdicts
+from online_api.verdicts import Passage, Verdicts
 from skewguard.definitions import OnDemandDef
 from skewguard.errors import BadInputError, GateBlocked, UnknownNameError
 from skewguard.findings import Verdict
@@ -66,6 +66,10 @@ class _Bound:
     keys: Sequence[Sequence[bytes]]
 
 
+_Under = tuple[str, str | None]
+"""Request id, and digest of the contract."""
+
+
 class FeatureService:
     """Look-ups of one plan. Share one instance among all requests of a process."""
 
@@ -102,14 +106,14 @@ class FeatureService:
         lookup = prepared.lookup
         inline = query.rows * len(lookup.outputs) <= INLINE_CELLS
         bound = self._bind(lookup, query) if inline else await asyncio.to_thread(self._bind, lookup, query)
-        verdict = self._enter(prepared.guarded_by)
+        passage = self._enter(prepared.guarded_by)
         as_of = self._settings.now()
         replies = await self._read(lookup, bound.keys)
-        work = partial(self._respond, prepared, query, bound, replies, as_of, request_id)
+        work = partial(self._respond, prepared, query, bound, replies, as_of, (request_id, passage.contract))
         body, record = work() if inline and not lookup.service.on_demand else await asyncio.to_thread(work)
         if record is not None and prepared.recorder is not None:
             self._log.put(prepared.recorder.shape, *record)
-        return Answer(body, verdict)
+        return Answer(body, passage.verdict)
 
     def _prepare(self, service: str | None, features: tuple[str, ...], full: bool) -> _Prepared:
         if service is not None:
@@ -125,7 +129,7 @@ class FeatureService:
         lookup = prepare(self._plan.project, definition, full)
         return _Prepared(lookup, guarded_by, self._log.recorder(lookup, features, self._plan.digest))
 
-    def _enter(self, services: tuple[str, ...]) -> Verdict | None:
+    def _enter(self, services: tuple[str, ...]) -> Passage:
         try:
             return self._verdicts.enter(services)
         except GateBlocked as error:
@@ -184,9 +188,15 @@ class FeatureService:
     # -- after Redis --------------------------------------------------------------------------------------------------
 
     def _respond(
-        self, prepared: _Prepared, query: Query, bound: _Bound, replies: Any, as_of: datetime, request_id: str
+        self,
+        prepared: _Prepared,
+        query: Query,
+        bound: _Bound,
+        replies: Any,
+        as_of: datetime,
+        under: tuple[str, str | None],
     ) -> tuple[bytes, tuple[bytes, int] | None]:
-        """The body, and the record for the serving log with its number of rows."""
+        """The body, and the record for the serving log (``under`` request id and contract) with its number of rows."""
         lookup = prepared.lookup
         keep_expired = self._settings.policy(query.service or "").expired == "annotate"
         as_of_us = (as_of - _EPOCH) // timedelta(microseconds=1)
@@ -219,9 +229,10 @@ class FeatureService:
         body = orjson.dumps({"results": results, "metadata": metadata})
         if prepared.recorder is None:
             return body, None
-        columns = [*(bound.echoed[key.name] for key in lookup.key_columns), *bound.request_data.values()]
-        contract = self._verdicts.contract(query.service) if query.service is not None else None
-        served = Served(request_id, contract, as_of_us, query.rows, bound.keys, columns, replies, views, computed)
+        columns = [bound.echoed[key.name] for key in lookup.key_columns]
+        if bound.request_data:
+            columns += bound.request_data.values()
+        served = Served(*under, as_of_us, query.rows, bound.keys, columns, views, computed)
         return body, prepared.recorder.record(served)
 
     def _on_demand_vectors(
@@ -231,7 +242,7 @@ class FeatureService:
             raise UnsupportedFeatureError("The server was started without on-demand feature views; start it again.")
         by_name: dict[str, ViewColumns] = {}
         for read, view in zip(lookup.reads, views, strict=True):
-            by_name.setdefault(read.name, ViewColumns(view.timestamps)).columns.update(view.columns)
+            by_name.setdefault(read.name, ViewColumns(view.timestamps, view.stamps)).columns.update(view.columns)
         others = {**bound.echoed, **bound.request_data}
         results, columns = [], []
         for definition in lookup.service.on_demand:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from skewguard.state import State
 RECHECK_SECONDS = 1.0
 """A verdict file is looked at again after this time at the earliest."""
 
+_REMEMBERED = 4096
 _WORST_FIRST = (Verdict.BLOCK, Verdict.INCONCLUSIVE, Verdict.WARN, Verdict.PASS)
 
 
@@ -38,6 +39,22 @@ class ServiceVerdict:
     run_id: str = ""
     as_of: str = ""
     finished_at: str = ""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What the gates of a request say, until then (monotonic seconds).
+
+    Attributes:
+        verdict: the worst one among the services whose gate is not off, for the header; None where there is none.
+        contract: the digest of the contract, of a request for one service that has one.
+        closed: the service whose gate refuses the request.
+    """
+
+    until: float
+    verdict: Verdict | None
+    contract: str | None
+    closed: ServiceVerdict | None = None
 
 
 @dataclass
@@ -63,6 +80,7 @@ class Verdicts:
         self._fingerprints = fingerprints
         self._monotonic = monotonic
         self._cache: dict[str, _Cached] = {}
+        self._passages: dict[tuple[str, ...], Passage] = {}
 
     def current(self, service: str) -> ServiceVerdict:
         """The verdict of a service now; inconclusive with the reason where there is none that counts.
@@ -88,31 +106,39 @@ class Verdicts:
                 )
         return cached.verdict
 
-    def contract(self, service: str) -> str | None:
-        """The digest of a service's contract; None where there is none that can be read."""
-        return self._cached(service).promise.contract
-
     def is_closed(self, service: str) -> bool:
         """Does the serving gate of a service refuse requests now?"""
         policy = self._settings.policy(service)
         return is_closed(self.current(service).verdict, policy.serving, policy.inconclusive)
 
-    def enter(self, services: Sequence[str]) -> Verdict | None:
+    def enter(self, services: tuple[str, ...]) -> Passage:
         """Pass the gates of the services that a request stands for.
 
-        Returns the worst verdict among those whose gate is not off (None where there is none), for the header.
-        Raises GateBlocked for the first service whose gate is closed.
+        Raises GateBlocked for the first service whose gate is closed. What was found holds for RECHECK_SECONDS.
         """
-        found: list[Verdict] = []
+        now = self._monotonic()
+        found = self._passages.get(services)
+        if found is None or now >= found.until:
+            if len(self._passages) >= _REMEMBERED:
+                self._passages.clear()
+            found = self._passages[services] = self._passage(services, now + RECHECK_SECONDS)
+        if found.closed is not None:
+            closed = found.closed
+            raise GateBlocked("serving", closed.service, closed.verdict.value, closed.reasons)
+        return found
+
+    def _passage(self, services: tuple[str, ...], until: float) -> Passage:
+        contract = self._cached(services[0]).promise.contract if len(services) == 1 else None
+        verdicts: list[Verdict] = []
         for service in services:
             policy = self._settings.policy(service)
             if policy.serving == "off":
                 continue
             current = self.current(service)
             if is_closed(current.verdict, policy.serving, policy.inconclusive):
-                raise GateBlocked("serving", service, current.verdict.value, current.reasons)
-            found.append(current.verdict)
-        return next((verdict for verdict in _WORST_FIRST if verdict in found), None)
+                return Passage(until, current.verdict, contract, current)
+            verdicts.append(current.verdict)
+        return Passage(until, next((verdict for verdict in _WORST_FIRST if verdict in verdicts), None), contract)
 
     def _cached(self, service: str) -> _Cached:
         now = self._monotonic()

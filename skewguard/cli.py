@@ -315,6 +315,45 @@ def history(service: Service, repo: Repo = HERE, limit: int = 14, json: Json = F
 
 
 @app.command()
+def log(
+    service: Services = None,
+    repo: Repo = HERE,
+    since: Annotated[
+        str | None, typer.Option(help="From this time on (ISO 8601, UTC). Default: a day before --until.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Up to this time (ISO 8601, UTC). Default: now.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the rows of the one --service into this Parquet file.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Tell how many rows the server logged and dropped; write them to a file."""
+    from skewguard.contract import iso
+    from skewguard.errors import BadInputError
+
+    guard = _guard(repo)
+    if output is not None and (service is None or len(service) != 1):
+        raise BadInputError("--service", f"{len(service or [])} of them", "one, beside --output")
+    spans = [guard.served_span(name, since=since, until=until) for name in service or guard.services()]
+    if output is not None:
+        written = spans[0].to_parquet(output)
+        _json({"output": str(output), "rows": written}) if json else _print(f"{output}: {written:,} rows")
+        return
+    if json:
+        _json(
+            [
+                {"service": s.service, "since": iso(s.start), "until": iso(s.end), "stored": s.stored,
+                 "dropped": s.dropped, "whole": s.whole, "segments": [str(path) for path in s.segments]}
+                for s in spans
+            ]
+        )  # fmt: skip
+        return
+    for s in spans:
+        torn = "" if s.whole else "; a journal was cut off by a crash"
+        _print(f"{s.service}: {s.stored:,} rows stored, {s.dropped:,} dropped{torn}")
+
+
+@app.command()
 def repair(
     service: Service,
     repo: Repo = HERE,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from skewguard.offline.retrieve import Retrieval
     from skewguard.repair import RepairPlan, ViewOutcome
     from skewguard.running import CheckedRun
+    from skewguard.serving_log.read import LogSpan
     from skewguard.training_set import TrainingSet
 
 
@@ -205,6 +206,35 @@ class SkewGuard(Workspace):
         from skewguard import running
 
         return running.check_service(self, service, utc(as_of, self.clock), save=save, progress=progress)
+
+    def served(
+        self, service: str, *, since: datetime | str | None = None, until: datetime | str | None = None
+    ) -> pa.Table:
+        """What the HTTP server answered for a feature service, by the time of the answer; docs/serving-log.md.
+
+        From ``since`` (default: 24 hours before ``until``) to before ``until`` (default: now); without columns where
+        nothing was logged. Raises UnknownNameError, BadInputError.
+        """
+        from skewguard.offline.sources import connect
+
+        with connect() as con:
+            return self.served_span(service, since=since, until=until).table(con)
+
+    def served_span(
+        self, service: str, *, since: datetime | str | None = None, until: datetime | str | None = None
+    ) -> LogSpan:
+        """Where the rows of ``served`` lie, and how many were stored and dropped; for logs larger than memory."""
+        from skewguard.serving_log.folder import LogFolder
+        from skewguard.serving_log.keeping import keep_log
+        from skewguard.serving_log.read import log_span
+
+        self.feast.service(service)
+        end = utc(until, self.clock)
+        start = end - timedelta(days=1) if since is None else utc(since, self.clock)
+        if start >= end:
+            raise BadInputError("since", start.isoformat(), f"a time before {end.isoformat()}")
+        keep_log(self.path)
+        return log_span(LogFolder.of(self.path), service, start, end)
 
     def plan_repair(
         self, service: str, *, as_of: datetime | str | None = None, remove_orphans: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -79,8 +79,13 @@ class Cells:
     @classmethod
     def of(cls, raws: Sequence[bytes | None]) -> Cells:
         """A column of Python byte strings."""
-        sizes = np.fromiter((-1 if raw is None else len(raw) for raw in raws), dtype=np.int64, count=len(raws))
-        data = np.frombuffer(b"".join(raw for raw in raws if raw), dtype=np.uint8)
+        if None in raws:
+            sizes = np.fromiter((-1 if raw is None else len(raw) for raw in raws), dtype=np.int64, count=len(raws))
+            data = np.frombuffer(b"".join(raw for raw in raws if raw), dtype=np.uint8)
+        else:
+            present = cast("Sequence[bytes]", raws)
+            sizes = np.fromiter(map(len, present), dtype=np.int64, count=len(raws))
+            data = np.frombuffer(b"".join(present), dtype=np.uint8)
         held = np.maximum(sizes, 0)
         return cls(data, np.cumsum(held) - held, sizes)
 

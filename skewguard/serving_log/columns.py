@@ -10,7 +10,7 @@ contract), ``__fallback`` (names of features that were substituted; always null 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -23,7 +23,7 @@ from skewguard import dtypes
 from skewguard.online.codec import CORRUPT, decode_column, event_micros
 from skewguard.online.columns import Cells
 from skewguard.online.values import decode_value, json_text
-from skewguard.serving_log.record import STATUS_CODES, LoggedRows, Shape
+from skewguard.serving_log.record import STATUS_CODES, LoggedRows, LoggedView, Shape
 
 LOG_TIMESTAMP, LOG_DATE, REQUEST_ID = "__log_timestamp", "__log_date", "__request_id"
 ROW, AS_OF, PLAN, CONTRACT = "__row", "__as_of", "__plan", "__contract"
@@ -39,31 +39,41 @@ def value_column(view: str, feature: str) -> str:
 
 
 def rows_table(shape: Shape, records: Sequence[LoggedRows]) -> pa.Table:
-    """The rows of records of one shape, in their order."""
+    """The rows of records of one shape, in their order but for those of different forms."""
+    forms: dict[tuple[Any, ...], list[LoggedRows]] = {}
+    for record in records:
+        forms.setdefault(tuple(tuple(joined) for _, joined, _ in record.views), []).append(record)
+    return pa.concat_tables([_form_table(shape, alike) for alike in forms.values()])
+
+
+def _form_table(shape: Shape, records: Sequence[LoggedRows]) -> pa.Table:
+    """The rows of records whose views have the same dtypes joined."""
     counts = np.array([record.rows for record in records], dtype=np.int64)
-    total = int(counts.sum())
-    unfit = _Unfit(total)
-    columns: dict[str, Any] = {}
+    unfit = _Unfit(int(counts.sum()))
+    entity: dict[str, Any] = {}
     for index, (name, dtype, _) in enumerate(shape.columns):
         values = list(chain.from_iterable(record.columns[index] for record in records))
-        columns[name] = _entity_column(name, dtype, values, unfit)
-    groups = [
-        _Group([row for record in records for row in record.replies[group]], width)
-        for group, width in enumerate(shape.group_fields)
+        entity[name] = _entity_column(name, dtype, values, unfit)
+    columns: dict[str, Any] = {}
+    moments = [
+        event_micros(Cells.of(list(chain.from_iterable(record.views[index][0] for record in records)))).cast(_MICROS)
+        for index in range(len(shape.views))
     ]
-    moments = [groups[view.group].timestamps(view.timestamp_slot) for view in shape.views]
-    statuses = _Statuses(records, counts, total)
+    statuses = _Statuses(records, counts)
     place = 0
-    for view, stamps in zip(shape.views, moments, strict=True):
-        for name, dtype, slot in view.features if view.shown else ():
-            raws, codes = groups[view.group].cells(slot), statuses.of(place)
+    for index, (view, stamps) in enumerate(zip(shape.views, moments, strict=True)):
+        columns |= {key: entity[key] for key in view.keys if view.shown}
+        found = _view_cells(view, [record.views[index] for record in records], counts) if view.shown else ()
+        for (name, dtype), raws in zip(view.features, found, strict=False):
+            codes = statuses.of(place)
             column = value_column(view.name, name)
             columns[column] = _values(column, dtype, raws, _sent(codes, shape.keep_expired), unfit)
             columns |= {f"{column}__timestamp": stamps, f"{column}__status": pa.array(codes, pa.int32())}
             place += 1
     output = 0
     for on_demand in shape.on_demand:
-        oldest = _oldest([moments[index] for index in on_demand.inputs], total)
+        columns |= {name: entity[name] for name in on_demand.request}
+        oldest = _oldest([moments[index] for index in on_demand.inputs], len(statuses.present))
         for name, dtype in on_demand.features:
             raws = Cells.of(list(chain.from_iterable(record.computed[output] for record in records)))
             codes = np.where(raws.sizes > 0, _PRESENT, _NULL).astype(np.int32)
@@ -71,7 +81,35 @@ def rows_table(shape: Shape, records: Sequence[LoggedRows]) -> pa.Table:
             columns[column] = _values(column, dtype, raws, raws.sizes > 0, unfit)
             columns |= {f"{column}__timestamp": oldest, f"{column}__status": pa.array(codes, pa.int32())}
             output += 1
+    columns = columns | {name: column for name, column in entity.items() if name not in columns}
     return pa.table(columns | _system_columns(shape, records, counts) | {UNFIT: unfit.column()})
+
+
+def _view_cells(view: LoggedView, parts: Sequence[tuple[Any, ...]], counts: Array) -> list[Cells]:
+    """The stored bytes of a view's features, one after the other."""
+    joined = {dtype: _joined_cells(view, dtype, parts, counts) for dtype in parts[0][1]}
+    cells, place = [], 0
+    for _, dtype in view.features:
+        if dtype in joined:
+            cells.append(next(joined[dtype]))
+        else:
+            cells.append(Cells.of(list(chain.from_iterable(part[2][place] for part in parts))))
+            place += 1
+    return cells
+
+
+def _joined_cells(view: LoggedView, dtype: str, parts: Sequence[tuple[Any, ...]], counts: Array) -> Iterator[Cells]:
+    """The features of a dtype whose values lie in one piece for each record, column by column."""
+    features = sum(other == dtype for _, other in view.features)
+    data = np.frombuffer(b"".join(part[1][dtype] for part in parts), dtype=np.uint8)
+    total = int(counts.sum())
+    width = len(data) // (features * total)
+    before = np.cumsum(counts) - counts
+    # a record begins behind all features of those before it; in it, a feature behind as many rows as it has
+    first = np.repeat(before * features, counts) + (np.arange(total) - np.repeat(before, counts))
+    step = np.repeat(counts, counts)
+    for place in range(features):
+        yield Cells(data, (first + place * step) * width, np.full(total, width, dtype=np.int64))
 
 
 class _Unfit:
@@ -135,29 +173,11 @@ def _sent(codes: Array, keep_expired: bool) -> Array:
     return sent
 
 
-class _Group:
-    """The replies for the entity keys of one group, row by row; a key without a hash has no field."""
-
-    def __init__(self, replies: Sequence[Sequence[bytes | None] | None], width: int) -> None:
-        blank = [None] * width
-        flat = list(chain.from_iterable(blank if reply is None else reply for reply in replies))
-        self._cells = Cells.of(flat)
-        self._places = np.arange(len(replies)) * width
-
-    def cells(self, slot: int) -> Cells:
-        """One field of all rows."""
-        return self._cells.take(self._places + slot)
-
-    def timestamps(self, slot: int) -> pa.Array:
-        """The event timestamps; null where there is none."""
-        return event_micros(self.cells(slot)).cast(_MICROS)
-
-
 class _Statuses:
     """The status codes of each feature for all rows."""
 
-    def __init__(self, records: Sequence[LoggedRows], counts: Array, total: int) -> None:
-        self._present = np.full(total, _PRESENT, dtype=np.int32)
+    def __init__(self, records: Sequence[LoggedRows], counts: Array) -> None:
+        self.present = np.full(int(counts.sum()), _PRESENT, dtype=np.int32)
         starts = np.cumsum(counts) - counts
         self._odd = [
             (int(start), record.odd) for start, record in zip(starts, records, strict=True) if record.odd is not None
@@ -165,10 +185,10 @@ class _Statuses:
 
     def of(self, place: int) -> Array:
         """Of the feature at this place among those that were shown."""
-        codes = self._present
+        codes = self.present
         for start, odd in self._odd:
             if place in odd:
-                codes = codes.copy() if codes is self._present else codes
+                codes = codes.copy() if codes is self.present else codes
                 found = np.frombuffer(odd[place], dtype=np.uint8)
                 codes[start : start + len(found)] = found
         return codes
@@ -176,22 +196,24 @@ class _Statuses:
 
 def _oldest(moments: Sequence[pa.Array], rows: int) -> pa.Array:
     """The oldest of the event timestamps that there are; null where there is none."""
-    return pc.min_element_wise(*moments) if moments else pa.nulls(rows, _MICROS)
+    if not moments:
+        return pa.nulls(rows, _MICROS)
+    return pc.min_element_wise(*(column.cast(pa.int64()) for column in moments)).cast(_MICROS)
 
 
-def _system_columns(shape: Shape, records: Sequence[LoggedRows], counts: Array) -> dict[str, Any]:
-    times = np.repeat(np.array([record.time_us for record in records], dtype=np.int64), counts)
-    as_of = np.repeat(np.array([record.as_of_us for record in records], dtype=np.int64), counts)
-    which = pa.array(np.repeat(np.arange(len(records)), counts))
+def _system_columns(shape: Shape, rest: Sequence[LoggedRows], counts: Array) -> dict[str, Any]:
+    times = np.repeat(np.array([one.time_us for one in rest], dtype=np.int64), counts)
+    as_of = np.repeat(np.array([one.as_of_us for one in rest], dtype=np.int64), counts)
+    which = pa.array(np.repeat(np.arange(len(rest)), counts))
     logged = pa.array(times).cast(_MICROS)
-    places = chain.from_iterable(record.places or range(record.rows) for record in records)
+    places = chain.from_iterable(range(one.rows) if one.places is None else one.places for one in rest)
     return {
         LOG_TIMESTAMP: logged,
         LOG_DATE: logged.cast(pa.date32()),
-        REQUEST_ID: pa.array([record.request_id for record in records], pa.string()).take(which),
-        ROW: pa.array(np.fromiter(places, dtype=np.int32, count=int(counts.sum()))),
+        REQUEST_ID: pa.array([one.request_id for one in rest], pa.string()).take(which),
+        ROW: pa.array(np.fromiter(places, dtype=np.int32, count=len(times))),
         AS_OF: pa.array(as_of).cast(_MICROS),
         PLAN: pa.repeat(pa.scalar(shape.plan), len(times)),
-        CONTRACT: pa.array([record.contract for record in records], pa.string()).take(which),
+        CONTRACT: pa.array([one.contract for one in rest], pa.string()).take(which),
         FALLBACK: pa.nulls(len(times), pa.string()),
     }

@@ -2,6 +2,7 @@
 
     spool/<journal>.open        being written; its writer holds a lock on it
     spool/<journal>.journal     closed, waits to become segments
+    spool/<journal>.broken      could not be understood
     services/<service>/2026-11-23T10/<journal>-<shape>.parquet
     counts/<journal>.json       rows stored and dropped, by service
 
@@ -10,13 +11,13 @@ A feature list has no service; its rows lie under ``features~<digest of the list
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote, unquote
 
-OPEN, CLOSED, SEGMENT = ".open", ".journal", ".parquet"
+OPEN, CLOSED, BROKEN, SEGMENT = ".open", ".journal", ".broken", ".parquet"
 _HOUR = "%Y-%m-%dT%H"
 
 
@@ -54,6 +55,10 @@ class LogFolder:
         """The folder of one hour (UTC)."""
         return self.service(name) / moment.astimezone(UTC).strftime(_HOUR)
 
+    def services(self) -> list[str]:
+        """The services (and feature lists) that have segments."""
+        return sorted(unquote(path.name) for path in (self.root / "services").glob("*"))
+
     def hours(self, name: str) -> Iterator[tuple[datetime, Path]]:
         """The hours of a service that have a folder, with their beginnings, in order."""
         for folder in sorted(self.service(name).glob("????-??-??T??")):
@@ -61,5 +66,5 @@ class LogFolder:
 
 
 def file_name(service: str) -> str:
-    """A service's name as a file name: what is not a letter, digit, '-', '_' or '~' becomes its hexadecimal code."""
-    return re.sub(r"[^A-Za-z0-9_~-]", lambda match: f"%{ord(match[0]):02x}", service)
+    """A service's name as a file name, percent-encoded; ``unquote`` is the way back."""
+    return quote(service, safe="~").replace(".", "%2E")

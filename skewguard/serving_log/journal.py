@@ -1,6 +1,6 @@
 """A journal: a file to which blocks of records are appended. What a crash cut off at its end is known and left out.
 
-A block: magic, number of records, CRC-32 of what follows the head, bytes of records; sizes of the records; the records.
+A block: magic, number of records, bytes of records, CRC-32 of all else; sizes of the records; the records.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import os
 import struct
 import zlib
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from skewguard.serving_log.folder import CLOSED, OPEN
 
-_HEAD = struct.Struct("<4sIIQ")
+_HEAD, _CHECKSUM = struct.Struct("<4sIQ"), struct.Struct("<I")
 _MAGIC = b"sgj1"
-_VECTORS = 1024  # IOV_MAX on Linux
+_HEAD_BYTES = _HEAD.size + _CHECKSUM.size
 
 
 class JournalWriter:
@@ -41,29 +42,24 @@ class JournalWriter:
         self.size = 0
 
     def append(self, records: Sequence[bytes]) -> None:
-        """Write a block, whole or not at all (but for a crash)."""
-        sizes = array("I", map(len, records)).tobytes()
-        checksum = zlib.crc32(sizes)
-        for record in records:
-            checksum = zlib.crc32(record, checksum)
-        length = sum(map(len, records))
+        """Write a block of some records, whole or not at all (but for a crash)."""
+        self.append_block(array("I", map(len, records)), b"".join(records))
+
+    def append_block(self, sizes: array[int], data: bytes | memoryview) -> None:
+        """Write records that lie one behind the other as one block, whole or not at all (but for a crash)."""
+        table = sizes.tobytes()
+        head = _HEAD.pack(_MAGIC, len(sizes), len(data))
+        head += _CHECKSUM.pack(zlib.crc32(data, zlib.crc32(table, zlib.crc32(head))))
         try:
-            self._write([_HEAD.pack(_MAGIC, len(records), checksum, length), sizes, *records])
+            for part in (head + table, data):
+                rest = memoryview(part)
+                while rest:
+                    rest = rest[os.write(self._file, rest) :]
         except OSError:
             os.ftruncate(self._file, self.size)
             os.lseek(self._file, self.size, os.SEEK_SET)
             raise
-        self.size += _HEAD.size + len(sizes) + length
-
-    def _write(self, buffers: Sequence[bytes]) -> None:
-        for start in range(0, len(buffers), _VECTORS):
-            some = [memoryview(buffer) for buffer in buffers[start : start + _VECTORS]]
-            while some:
-                written = os.writev(self._file, some)
-                while some and written >= len(some[0]):
-                    written -= len(some.pop(0))
-                if some and written:
-                    some[0] = some[0][written:]
+        self.size += len(head) + len(table) + len(data)
 
     def sync(self) -> None:
         """See to it that what was written survives a loss of power."""
@@ -97,29 +93,34 @@ class JournalReader:
     def __iter__(self) -> Iterator[memoryview]:
         """The records in order, up to the first block that is not whole. Raises OSError."""
         with self._path.open("rb") as file:
-            while head := file.read(_HEAD.size):
-                block = self._block(head, file.read)
-                if block is None:
+            left = os.fstat(file.fileno()).st_size
+            while left:
+                body = self._body(file, left)
+                if body is None:
                     self.whole = False
                     return
-                yield from block
+                left -= _HEAD_BYTES + len(body[1])
+                yield from self._records(*body)
 
     @staticmethod
-    def _block(head: bytes, read: Callable[[int], bytes]) -> list[memoryview] | None:
-        if len(head) < _HEAD.size:
+    def _body(file: BinaryIO, left: int) -> tuple[int, bytes] | None:
+        """Number of records, and what follows the head of the next block; None where it is not whole."""
+        if left < _HEAD_BYTES:
             return None
-        magic, count, checksum, length = _HEAD.unpack(head)
-        if magic != _MAGIC:
+        head, (checksum,) = file.read(_HEAD.size), _CHECKSUM.unpack(file.read(_CHECKSUM.size))
+        magic, count, length = _HEAD.unpack(head)
+        if magic != _MAGIC or count * 4 + length > left - _HEAD_BYTES:
             return None
-        body = read(count * 4 + length)
-        if len(body) < count * 4 + length or zlib.crc32(body) != checksum:
-            return None
+        body = file.read(count * 4 + length)
+        return (count, body) if zlib.crc32(body, zlib.crc32(head)) == checksum else None
+
+    @staticmethod
+    def _records(count: int, body: bytes) -> Iterator[memoryview]:
         sizes = array("I", body[: count * 4])
-        view, start, records = memoryview(body), count * 4, []
+        view, start = memoryview(body), count * 4
         for size in sizes:
-            records.append(view[start : start + size])
+            yield view[start : start + size]
             start += size
-        return records
 
 
 def finished(spool: Path) -> list[Path]:

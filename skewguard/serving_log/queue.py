@@ -12,7 +12,8 @@ import os
 import socket
 import threading
 import time
-from collections import Counter, deque
+from array import array
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -22,7 +23,7 @@ from skewguard.serving_log.journal import JournalWriter
 from skewguard.serving_log.record import Shape, pack_dropped, pack_shape
 
 LOOK_SECONDS, SYNC_SECONDS = 0.2, 1.0
-_RECORDS_AT_ONCE = 4096
+_CHUNK_BYTES, _SPARE_CHUNKS = 2**20, 16
 
 log = logging.getLogger("skewguard.serving_log")
 
@@ -52,7 +53,30 @@ class LogCounts:
     dropped: Counter[str] = field(default_factory=Counter)
 
 
-_Entry = tuple[Shape, bytes, int]
+class _Chunk:
+    """Records one behind the other, their sizes, their rows by service, their shapes. Memory that is used again."""
+
+    __slots__ = ("data", "rows", "shapes", "sizes", "used")
+
+    def __init__(self, size: int) -> None:
+        self.data = bytearray(size)
+        self.clear()
+
+    def clear(self) -> None:
+        """Make it empty."""
+        self.used = 0
+        self.sizes = array("I")
+        self.rows: dict[str, int] = {}
+        self.shapes: dict[bytes, Shape] = {}
+
+    def add(self, shape: Shape, record: bytes, rows: int) -> None:
+        """Put a record in, which must fit."""
+        end = self.used + len(record)
+        self.data[self.used : end] = record
+        self.used = end
+        self.sizes.append(len(record))
+        self.rows[shape.service] = self.rows.get(shape.service, 0) + rows
+        self.shapes[shape.id] = shape
 
 
 def _nothing() -> None:
@@ -82,8 +106,11 @@ class LogQueue:
         self._limits = limits or LogLimits()
         self._on_closed = on_closed
         self._on_look = on_look
-        self._entries: deque[_Entry] = deque()
-        self._put_bytes = self._taken_bytes = 0
+        self._lock = threading.Lock()
+        self._chunk = _Chunk(_CHUNK_BYTES)
+        self._full_chunks: list[_Chunk] = []
+        self._spare: list[_Chunk] = []
+        self._waiting_bytes = 0
         self._refused: Counter[str] = Counter()  # by put, on its thread
         self._failed: Counter[str] = Counter()  # by the log's thread
         self._told: Counter[str] = Counter()  # drops that stand in a journal
@@ -113,12 +140,20 @@ class LogQueue:
 
     def put(self, shape: Shape, record: bytes, rows: int) -> None:
         """Log ``rows`` rows; never waits. They are dropped, and counted, when too much waits already."""
-        self._sent[shape.service] += rows
-        if self._full or self._put_bytes - self._taken_bytes + len(record) > self._limits.waiting_bytes:
-            self._refused[shape.service] += rows
-            return
-        self._put_bytes += len(record)
-        self._entries.append((shape, record, rows))
+        service = shape.service
+        self._sent[service] += rows
+        # one copy into memory that is there: records kept apart would cost several times as much
+        size = len(record)
+        with self._lock:
+            if not self._full and self._waiting_bytes + size <= self._limits.waiting_bytes:
+                self._waiting_bytes += size
+                if self._chunk.used + size > len(self._chunk.data):
+                    self._full_chunks.append(self._chunk)
+                    fits = self._spare and size <= _CHUNK_BYTES
+                    self._chunk = self._spare.pop() if fits else _Chunk(max(size, _CHUNK_BYTES))
+                self._chunk.add(shape, record, rows)
+                return
+        self._refused[service] += rows
 
     @property
     def counts(self) -> LogCounts:
@@ -151,33 +186,41 @@ class LogQueue:
         if last:
             self._next_try = 0.0
         try:
-            while self._entries:
-                self._store()
+            self._store()
             self._tell_drops()
             self._turn_over(last)
         except OSError as error:
             self._fail(error)
-            if last:
-                self._give_up()
         self._on_look()
 
     def _store(self) -> None:
-        """Write a block of what waits."""
-        entries = [self._entries.popleft() for _ in range(min(len(self._entries), _RECORDS_AT_ONCE))]
-        rows: Counter[str] = Counter()
-        for shape, _, number in entries:
-            rows[shape.service] += number
-        try:
-            journal = self._writable()
-            new = {shape.id: shape for shape, _, _ in entries if shape.id not in self._written}
-            journal.append([*map(pack_shape, new.values()), *(record for _, record, _ in entries)])
-        except OSError:
-            self._failed.update(rows)
-            raise
-        finally:
-            self._taken_bytes += sum(len(record) for _, record, _ in entries)
-        self._written.update(new)
-        self._stored.update(rows)
+        """Write what waits."""
+        with self._lock:
+            taken, self._full_chunks = self._full_chunks, []
+            if self._chunk.used:
+                taken.append(self._chunk)
+                self._chunk = self._spare.pop() if self._spare else _Chunk(_CHUNK_BYTES)
+            self._waiting_bytes = 0
+        while taken:
+            try:
+                self._write(taken[0])
+            except OSError:
+                for chunk in taken:
+                    self._failed.update(chunk.rows)
+                raise
+            chunk = taken.pop(0)
+            chunk.clear()
+            if len(chunk.data) == _CHUNK_BYTES and len(self._spare) < _SPARE_CHUNKS:
+                self._spare.append(chunk)
+
+    def _write(self, chunk: _Chunk) -> None:
+        journal = self._writable()
+        new = {key: shape for key, shape in chunk.shapes.items() if key not in self._written}
+        if new:
+            journal.append([pack_shape(shape) for shape in new.values()])
+            self._written.update(new)
+        journal.append_block(chunk.sizes, memoryview(chunk.data)[: chunk.used])
+        self._stored.update(chunk.rows)
 
     def _tell_drops(self) -> None:
         """Write down what was dropped, so that whoever reads the log knows what it lacks."""
@@ -252,8 +295,3 @@ class LogQueue:
         journal, self._journal = self._journal, None
         if journal is not None:
             journal.abandon()
-
-    def _give_up(self) -> None:
-        for shape, _, rows in self._entries:
-            self._failed[shape.service] += rows
-        self._entries.clear()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
-import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,53 +18,56 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skewguard.files import write_atomically
-from skewguard.serving_log.columns import rows_table
-from skewguard.serving_log.folder import SEGMENT, LogFolder
+from skewguard.serving_log.columns import LOG_TIMESTAMP, rows_table
+from skewguard.serving_log.folder import BROKEN, SEGMENT, LogFolder
 from skewguard.serving_log.journal import JournalReader, finished
 from skewguard.serving_log.record import DROPPED, SHAPE, LoggedRows, Shape, unpack
 
-ROWS_AT_ONCE = 50_000
-"""Rows that are decoded together, and become one row group at least."""
+BYTES_AT_ONCE = 16 * 2**20
+"""Records that are decoded together, and become a row group."""
 
 _HOUR_US = 3_600_000_000
+log = logging.getLogger("skewguard.serving_log")
 
 
 @dataclass
 class Made:
-    """What a run made: journals done, rows stored and dropped by service."""
+    """What a run made: journals done, journals put aside, rows stored and dropped by service."""
 
     journals: int = 0
+    broken: int = 0
     stored: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
 
 
-def make_segments(folder: LogFolder) -> Made:
-    """Turn every finished journal into segments; waits for another process that does the same. Raises OSError."""
+def make_segments(folder: LogFolder, share: float = 1.0) -> Made:
+    """Turn every finished journal into segments; waits for another process that does the same.
+
+    ``share``: of the time, rest the other part. A journal that cannot be understood is put aside (``.broken``) and
+    told in the log. Raises OSError.
+    """
     made = Made()
     if not folder.spool.is_dir():
         return made
     with _locked(folder.lock):
         for journal in finished(folder.spool):
-            stored, dropped = _convert(folder, journal)
+            try:
+                stored, dropped = _convert(folder, journal, share)
+            except (ValueError, KeyError, IndexError, TypeError, EOFError, pa.ArrowException):
+                log.exception("%s is no journal that this version understands; it is put aside", journal)
+                journal.rename(journal.with_suffix(BROKEN))
+                made.broken += 1
+                continue
             journal.unlink()
             made.journals += 1
             made.stored.update(stored)
             made.dropped.update(dropped)
     return made
-
-
-def remove_old(folder: LogFolder, service: str, before: datetime) -> int:
-    """Remove a service's hours that ended before ``before``; the number of hours removed. Raises OSError."""
-    removed = 0
-    for begins, path in list(folder.hours(service)):
-        if begins + timedelta(hours=1) <= before:
-            shutil.rmtree(path)
-            removed += 1
-    return removed
 
 
 @contextmanager
@@ -76,26 +80,22 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(file)
 
 
-def _convert(folder: LogFolder, journal: Path) -> tuple[Counter[str], Counter[str]]:
+def _convert(folder: LogFolder, journal: Path, share: float) -> tuple[Counter[str], Counter[str]]:
     """One journal; its rows stored and dropped by service."""
     reader = JournalReader(journal)
-    stored: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
-    span: list[int] = []
-    with _Segments(folder, journal.stem) as segments:
+    with _Segments(folder, journal.stem, share) as segments:
         shapes: dict[bytes, Shape] = {}
         for data in reader:
-            kind, *items = unpack(data)  # type: ignore[arg-type]
-            if kind == SHAPE:
-                shape = Shape.parse(items[0])
+            record = unpack(data)
+            if record[0] == SHAPE:
+                shape = Shape.parse(record[1])
                 shapes[shape.id] = shape
-            elif kind == DROPPED:
-                dropped.update(items[0])
+            elif record[0] == DROPPED:
+                dropped.update(record[1])
             else:
-                shape, rows = shapes[items[0]], LoggedRows(*items[1:])
-                segments.add(shape, rows)
-                stored[shape.service] += rows.rows
-                span = [min([rows.time_us, *span]), max([rows.time_us, *span])]
+                segments.add(shapes[record[1]], LoggedRows(*record[2]), len(data))
+    stored, span = segments.stored, segments.span
     counts = {
         "from": _text(span[0]) if span else None,
         "to": _text(span[1]) if span else None,
@@ -114,33 +114,50 @@ def _text(micros: int) -> str:
 class _Segments:
     """The segments of a journal that are being written. They get their names all together, at the end."""
 
-    def __init__(self, folder: LogFolder, journal: str) -> None:
+    def __init__(self, folder: LogFolder, journal: str, share: float) -> None:
         self._folder = folder
+        self._share = share
         self._journal = journal
-        self._pending: dict[tuple[bytes, int], tuple[Shape, list[LoggedRows]]] = {}
-        self._rows: Counter[tuple[bytes, int]] = Counter()
+        self._pending: dict[bytes, tuple[Shape, list[LoggedRows]]] = {}
+        self._bytes: Counter[bytes] = Counter()
         self._writers: dict[Path, pq.ParquetWriter] = {}
+        self.stored: Counter[str] = Counter()
+        self.span: tuple[int, int] | None = None
 
     def __enter__(self) -> _Segments:
         return self
 
-    def add(self, shape: Shape, rows: LoggedRows) -> None:
-        """Take a record in."""
-        place = shape.id, rows.time_us // _HOUR_US
-        self._pending.setdefault(place, (shape, []))[1].append(rows)
-        self._rows[place] += rows.rows
-        if self._rows[place] >= ROWS_AT_ONCE:
-            self._write(place)
+    def add(self, shape: Shape, record: LoggedRows, size: int) -> None:
+        """Take in a record that was so many bytes."""
+        self._pending.setdefault(shape.id, (shape, []))[1].append(record)
+        self._bytes[shape.id] += size
+        if self._bytes[shape.id] >= BYTES_AT_ONCE:
+            self._decode(shape.id)
 
-    def _write(self, place: tuple[bytes, int]) -> None:
-        shape, records = self._pending.pop(place)
-        del self._rows[place]
+    def _decode(self, shape_id: bytes) -> None:
+        started = time.monotonic()
+        self._make(shape_id)
+        time.sleep((time.monotonic() - started) * (1 / self._share - 1))
+
+    def _make(self, shape_id: bytes) -> None:
+        shape, records = self._pending.pop(shape_id)
+        del self._bytes[shape_id]
         table = rows_table(shape, records)
-        hour = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(hours=place[1])
-        path = self._folder.hour(shape.service, hour) / f"{self._journal}-{shape.id.hex()[:8]}{SEGMENT}"
+        times = np.asarray(table.column(LOG_TIMESTAMP).cast(pa.int64()))
+        low, high = int(times.min()), int(times.max())
+        self.span = (low, high) if self.span is None else (min(low, self.span[0]), max(high, self.span[1]))
+        self.stored[shape.service] += table.num_rows
+        for hour in range(low // _HOUR_US, high // _HOUR_US + 1):
+            some = table if low // _HOUR_US == high // _HOUR_US else table.filter(pa.array(times // _HOUR_US == hour))
+            if some.num_rows:
+                self._write(shape, hour, some)
+
+    def _write(self, shape: Shape, hour: int, table: pa.Table) -> None:
+        folder = self._folder.hour(shape.service, datetime(1970, 1, 1, tzinfo=UTC) + timedelta(hours=hour))
+        path = folder / f"{self._journal}-{shape.id.hex()[:8]}{SEGMENT}"
         writer = self._writers.get(path)
         if writer is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             writer = self._writers[path] = pq.ParquetWriter(
                 _hidden(path), table.schema, compression="zstd", **_dictionaries(table.schema)
             )
@@ -149,8 +166,8 @@ class _Segments:
     def __exit__(self, kind: object, *_: object) -> None:
         try:
             if kind is None:
-                for place in list(self._pending):
-                    self._write(place)
+                for shape_id in list(self._pending):
+                    self._decode(shape_id)
         finally:
             for writer in self._writers.values():
                 writer.close()

@@ -89,7 +89,10 @@ def test_a_clean_view_takes_the_fast_way() -> None:
 def test_any_number_of_floats(count: int) -> None:
     numbers = [i / 7 for i in range(count)]
     stored = [encode_value("DOUBLE", number) for number in numbers]
-    assert floats("DOUBLE", [stored, stored[::-1]]) == [numbers, numbers[::-1]]
+    assert floats("DOUBLE", [stored, stored[::-1]]) == (
+        [numbers, numbers[::-1]],
+        b"".join([*stored, *stored[::-1]]),
+    )
 
 
 @pytest.mark.parametrize("odd", [b"", None, encode_value("FLOAT", 1.5), encode_value("INT64", 7), b"\x29" + b"\0" * 9])

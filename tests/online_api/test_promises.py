@@ -50,6 +50,6 @@ def test_the_gate_closes_and_opens_with_the_contract(tmp_path: Path) -> None:
     CONTRACT.save(path)
     assert verdicts.current("s").verdict is Verdict.BLOCK
     with pytest.raises(GateBlocked, match="definitions of v"):
-        verdicts.enter(["s"])
+        verdicts.enter(("s",))
     replace(CONTRACT, fingerprints={"v": "1"}).save(path)
     assert verdicts.current("s").verdict is Verdict.INCONCLUSIVE
