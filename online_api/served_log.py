@@ -49,7 +49,6 @@ class Recorder:
         self.shape = shape
         self._id = shape.id
         self._limit = round(sample * _ALL)
-        self._shown = [view for view in shape.views if view.shown]
         self._moments = [index for index, (_, dtype, _) in enumerate(shape.columns) if dtype == "UNIX_TIMESTAMP"]
         self._others = lru_cache(maxsize=64)(self._not_joined)
 
@@ -68,7 +67,7 @@ class Recorder:
         odd = None
         for view in views:
             if not view.whole:
-                odd = _odd(views[: len(self._shown)], places)
+                odd = _odd(views, places)
                 break
         parts = [self._part(index, view, places) for index, view in enumerate(views)]
         raws = [column.raw if places is None else _pick(places, column.raw) for column in computed]
@@ -77,17 +76,14 @@ class Recorder:
 
     def _part(self, index: int, view: ViewColumns, places: list[int] | None) -> tuple[Any, ...]:
         """What a record holds of a view: see LoggedRows."""
-        if places is not None:
-            stamps = _pick(places, view.stamps)
-            names = self._others(index, ()) if index < len(self._shown) else ()
-            return stamps, {}, [_pick(places, view.columns[name].raw) for name in names]
-        if index >= len(self._shown):
-            return view.stamps, {}, []
         columns = view.columns
-        return view.stamps, view.joined, [columns[name].raw for name in self._others(index, tuple(view.joined))]
+        if places is None:
+            return view.stamps, view.joined, [columns[name].raw for name in self._others(index, tuple(view.joined))]
+        names = self._others(index, ())
+        return _pick(places, view.stamps), {}, [_pick(places, columns[name].raw) for name in names]
 
     def _not_joined(self, index: int, joined: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name for name, dtype in self._shown[index].features if dtype not in joined)
+        return tuple(name for name, dtype in self.shape.views[index].features if dtype not in joined)
 
     def _sampled(self, keys: Sequence[Sequence[bytes]], rows: int) -> list[int]:
         limit = self._limit

@@ -6,6 +6,7 @@ each feature ``<view>__<feature>``, ``..__timestamp``, ``..__status`` (int32, Fe
 (int32, place in the request), ``__as_of`` (microseconds, UTC), ``__plan``, ``__contract`` (digests; null without a
 contract), ``__fallback`` (names of features that were substituted; always null so far: nothing is), ``__unfit``
 (JSON text: by column, what was sent where the declared dtype cannot hold it; such a value is null in its column).
+Last, the inputs of on-demand views that were not part of the answer, as features are, with their join keys.
 """
 
 from __future__ import annotations
@@ -54,17 +55,19 @@ def _form_table(shape: Shape, records: Sequence[LoggedRows]) -> pa.Table:
     for index, (name, dtype, _) in enumerate(shape.columns):
         values = list(chain.from_iterable(record.columns[index] for record in records))
         entity[name] = _entity_column(name, dtype, values, unfit)
-    columns: dict[str, Any] = {}
     moments = [
         event_micros(Cells.of(list(chain.from_iterable(record.views[index][0] for record in records)))).cast(_MICROS)
         for index in range(len(shape.views))
     ]
     statuses = _Statuses(records, counts)
+    shown: dict[str, Any] = {}
+    hidden: dict[str, Any] = {}
     place = 0
     for index, (view, stamps) in enumerate(zip(shape.views, moments, strict=True)):
-        columns |= {key: entity[key] for key in view.keys if view.shown}
-        found = _view_cells(view, [record.views[index] for record in records], counts) if view.shown else ()
-        for (name, dtype), raws in zip(view.features, found, strict=False):
+        columns = shown if view.shown else hidden
+        columns |= {key: entity[key] for key in view.keys}
+        found = _view_cells(view, [record.views[index] for record in records], counts)
+        for (name, dtype), raws in zip(view.features, found, strict=True):
             codes = statuses.of(place)
             column = value_column(view.name, name)
             columns[column] = _values(column, dtype, raws, _sent(codes, shape.keep_expired), unfit)
@@ -72,17 +75,18 @@ def _form_table(shape: Shape, records: Sequence[LoggedRows]) -> pa.Table:
             place += 1
     output = 0
     for on_demand in shape.on_demand:
-        columns |= {name: entity[name] for name in on_demand.request}
+        shown |= {name: entity[name] for name in on_demand.request}
         oldest = _oldest([moments[index] for index in on_demand.inputs], len(statuses.present))
         for name, dtype in on_demand.features:
             raws = Cells.of(list(chain.from_iterable(record.computed[output] for record in records)))
             codes = np.where(raws.sizes > 0, _PRESENT, _NULL).astype(np.int32)
             column = value_column(on_demand.name, name)
-            columns[column] = _values(column, dtype, raws, raws.sizes > 0, unfit)
-            columns |= {f"{column}__timestamp": oldest, f"{column}__status": pa.array(codes, pa.int32())}
+            shown[column] = _values(column, dtype, raws, raws.sizes > 0, unfit)
+            shown |= {f"{column}__timestamp": oldest, f"{column}__status": pa.array(codes, pa.int32())}
             output += 1
-    columns = columns | {name: column for name, column in entity.items() if name not in columns}
-    return pa.table(columns | _system_columns(shape, records, counts) | {UNFIT: unfit.column()})
+    system = _system_columns(shape, records, counts) | {UNFIT: unfit.column()}
+    rest = {name: column for name, column in {**entity, **hidden}.items() if name not in shown}
+    return pa.table(shown | system | rest)
 
 
 def _view_cells(view: LoggedView, parts: Sequence[tuple[Any, ...]], counts: Array) -> list[Cells]:

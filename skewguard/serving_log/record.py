@@ -26,7 +26,7 @@ STATUS_CODES = {"INVALID": 0, "PRESENT": 1, "NULL_VALUE": 2, "NOT_FOUND": 3, "OU
 class LoggedView:
     """A view of a look-up, the entity-row columns that hold its join keys, and its features (name, dtype).
 
-    ``shown``: its features were part of the answer; otherwise it was read as input of an on-demand view.
+    ``shown``: its features were part of the answer; otherwise they were read as inputs of an on-demand view.
     """
 
     name: str
@@ -105,7 +105,7 @@ class LoggedRows(NamedTuple):
         views: for each of ``Shape.views`` its stored event timestamps by row (None: absent); by float dtype, all
             features of that dtype as one piece, column by column, each value as long as the others; and the stored
             bytes by row of the other features, in order. Bytes are empty where no value was sent.
-        odd: status codes by row of the features (in the order of the shown views) that are not all PRESENT.
+        odd: status codes by row of the features (in the order of the views) that are not all PRESENT.
         computed: stored bytes of the outputs of on-demand views, by output and row; empty for null.
     """
 
