@@ -8,14 +8,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
+from skewguard.causes.keys import match_twins
+from skewguard.causes.rows import live_sql
 from skewguard.checks.comparison import ViewSides
 from skewguard.definitions import FieldDef, ServiceDef, ViewDef
 from skewguard.digest import sample_mask
 from skewguard.offline.asof import latest_rows
 from skewguard.offline.sources import source_sql
-from skewguard.sql import CREATED_TS, EVENT_TS, quote
+from skewguard.sql import CREATED_TS, EVENT_TS, ROW_STATE, quote
 
 Progress = Callable[[str, int], None]
 """Called with a step's name and how many rows it has done since the last call."""
@@ -156,9 +159,15 @@ class Collector:
             progress=lambda rows: self._report(view.name, rows),
         )
         found = scan_entities(self.client, self.project, view, keys_per_second=self.keys_per_second)
-        strays = self._unknown(view, keys, self._sampled(found, keys))
+        unknown = self._unknown(view, keys, found)
+        twins, unknown = self._twins(view, self._due(view, truth, online), unknown)
         orphans = read_view(
-            self.client, self.project, view, strays, features=names, keys_per_second=self.keys_per_second
+            self.client,
+            self.project,
+            view,
+            self._sampled(unknown, keys),
+            features=names,
+            keys_per_second=self.keys_per_second,
         )
         return ViewSides(
             view=view,
@@ -170,7 +179,32 @@ class Collector:
             online=online,
             orphans=orphans,
             evidence=SourceEvidence(self.con, view, features, watermark, self.windows.get(view.name, ())),
+            twins=twins,
         )
+
+    def _due(self, view: ViewDef, truth: pa.Table, online: pa.Table) -> pa.Table:
+        """The join keys of the entities that have a value as of now and no row online."""
+        names = "".join(f"{quote(key.name)}, " for key in view.join_keys)
+        self.con.register("__truth", truth.append_column("__state", online.column(ROW_STATE)))
+        try:
+            return self.con.execute(
+                f"SELECT {names}1 AS __one FROM __truth WHERE __state <> 'present' "
+                f"AND {live_sql(EVENT_TS, view.ttl, self.as_of)}"
+            ).to_arrow_table()
+        finally:
+            self.con.unregister("__truth")
+
+    def _twins(self, view: ViewDef, due: pa.Table, unknown: pa.Table) -> tuple[pa.Table | None, pa.Table]:
+        """The rows that are stored under another key that means the same, and what is unknown without them."""
+        from skewguard.online.twins import scan_strays
+
+        if not due.num_rows or not view.join_keys:
+            return None, unknown
+        missing = due.select([key.name for key in view.join_keys])
+        strays = scan_strays(self.client, self.project, view, keys_per_second=self.keys_per_second)
+        twins = match_twins(view.join_keys, missing, strays, unknown)
+        others = np.setdiff1d(np.arange(unknown.num_rows), np.asarray(twins.orphans))
+        return twins.rows, unknown.take(pa.array(others, pa.int64()))
 
     def _sampled(self, table: pa.Table, keys: list[str]) -> pa.Table:
         for key in keys:

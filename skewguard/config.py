@@ -28,6 +28,7 @@ _WARN = {
     Cause.BLOCKED_CORRECTION,
     Cause.EXPIRED_BUT_SERVED,
     Cause.TYPE_CAST,
+    Cause.SERVED_BEFORE_KNOWN,
     Cause.STALE_SOURCE,
     Cause.CONTRACT_MISSING,
 }
@@ -104,6 +105,7 @@ class ServicePolicy(_Strict):
     min_rows: int = Field(default=1, ge=0)
     sample: float = Field(default=1.0, gt=0, le=1)
     keys_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    replay_rows: int = Field(default=1_000_000, ge=1)
     expectation_rows: int = Field(default=5000, ge=1)
     tolerance: Tolerance = Tolerance()
     tolerances: dict[str, Tolerance] = Field(default_factory=dict)

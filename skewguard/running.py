@@ -27,6 +27,7 @@ from skewguard.gate import decide
 from skewguard.history import History
 from skewguard.offline.sources import connect as connect_offline
 from skewguard.online.connection import connect, settings_from_repo
+from skewguard.replaying import replay
 from skewguard.training_set import library_versions
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def run_checks(workspace: Workspace, service: ServiceDef, context: RunContext) -
             return check_parity(collected.sides, policy, collected.skipped)
 
         attempt("parity", parity)
+        attempt("replay", lambda: replay(workspace, service, context.as_of, context.progress))
         attempt("expectations", lambda: check_online(workspace, service, context.as_of, con))
     decision = decide(checks, policy)
     return CheckedRun(

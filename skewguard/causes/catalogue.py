@@ -57,6 +57,27 @@ CATALOGUE: dict[Cause, CauseInfo] = {
         "If they were deleted on purpose, `skewguard repair --remove-orphans`; if they were pushed, backfill offline.",
         repairable=True,
     ),
+    Cause.ENTITY_KEY_MISMATCH: CauseInfo(
+        "are stored under another key that means the same entity, so no look-up finds them",
+        "Make the writer's join key the dtype and the text that the entity has, then run `skewguard repair`; "
+        "the rows under the other keys stay until you delete them.",
+        repairable=True,
+    ),
+    Cause.COLUMN_SWAP: CauseInfo(
+        "hold another column's values",
+        _PIPELINE + " (it mixed columns up), then run `skewguard repair`.",
+        repairable=True,
+    ),
+    Cause.CATEGORY_RECODE: CauseInfo(
+        "are a one-to-one renaming of the offline categories",
+        _PIPELINE + " (use the encoding that training uses), then run `skewguard repair`.",
+        repairable=True,
+    ),
+    Cause.STRING_NORMALIZATION: CauseInfo(
+        "hold the same text in another form",
+        _PIPELINE + " (normalize in one place, before both stores), then run `skewguard repair`.",
+        repairable=True,
+    ),
     Cause.UNIT_SCALE: CauseInfo(
         "are a constant multiple of the offline value",
         _PIPELINE + " (its unit changed), then run `skewguard repair`.",
@@ -77,6 +98,14 @@ CATALOGUE: dict[Cause, CauseInfo] = {
     ),
     Cause.TYPE_CAST: CauseInfo(
         "lost precision in a cast", "Declare the dtype that the source has, apply, and materialize again."
+    ),
+    Cause.TRANSFORM_DIVERGENCE: CauseInfo(
+        "were computed otherwise online than offline, from equal inputs",
+        "Compare the on-demand view's code on both sides: its mode, and what it does with nulls and integers.",
+    ),
+    Cause.SERVED_BEFORE_KNOWN: CauseInfo(
+        "hold a value that offline did not know at that moment: from the future, or created later",
+        "Train with filter_by_created_timestamp, so that training too sees only what was known.",
     ),
     Cause.DEFINITION_CHANGED: CauseInfo(
         "changed its definition since the contract", "Train again under the new definition, or restore the old one."

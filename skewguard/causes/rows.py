@@ -8,6 +8,7 @@ k_ts     latest offline row at or before the watermark that the materialization 
 o_ts     the online row (null where its bytes do not decode); ``state`` is its row state
 o_known  offline has a row of this entity at exactly o_ts
 e_same   every differing cell holds what was due at the watermark
+twin     the row is stored under another key that means the same entity (see ``keys``)
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def row_cause_sql(ttl: timedelta | None, as_of: datetime, watermark: datetime) -
             WHEN NOT t_live THEN NULL
             WHEN e_ts IS NULL OR NOT {due} THEN 'not_materialized'
             WHEN NOT {known_due} THEN 'late_arrival'
+            WHEN twin THEN 'entity_key_mismatch'
             ELSE 'missing_online' END
         WHEN o_ts IS NULL THEN 'corrupt_value'
         WHEN NOT t_live AND NOT {observed_live} THEN 'expired_but_served'

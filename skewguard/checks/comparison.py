@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Protocol
 
 import duckdb
 import pyarrow as pa
 
 from skewguard.causes.equality import equal_sql
+from skewguard.causes.keys import DIFFERENCE, STORED
+from skewguard.causes.relation import Integers
 from skewguard.causes.rows import CELL_LEVEL, live_sql, row_cause_sql
 from skewguard.config import Tolerance
 from skewguard.definitions import FieldDef, ViewDef
@@ -43,7 +46,8 @@ class ViewSides:
     ``truth``: latest offline row per entity at or before the as-of time (join keys, features, ``__event_ts``,
     ``__created_ts``), TTL not applied. ``expected``: the same at the watermark. ``online``: what the store holds for
     the entities of ``truth``, row by row (features, ``__event_ts``, ``__row_state``, ``__state__<feature>``).
-    ``orphans``: online rows whose entity has no offline row, with their join keys.
+    ``orphans``: online rows whose entity has no offline row, with their join keys. ``twins``: join keys of entities
+    that are stored under another key that means the same, with ``__stored`` and ``__difference`` (see causes.keys).
     """
 
     view: ViewDef
@@ -55,6 +59,12 @@ class ViewSides:
     online: pa.Table
     orphans: pa.Table
     evidence: OfflineEvidence
+    twins: pa.Table | None = None
+
+
+POPULATION = 20_000
+"""So many offline values of a feature at most are shown to the cell rules, evenly over all compared rows."""
+_JOIN_KEY = " (join key)"
 
 
 class Comparison:
@@ -71,6 +81,7 @@ class Comparison:
         self.con = duckdb.connect()
         self.con.execute("SET TimeZone = 'UTC'")
         self._tolerance = tolerance
+        self._populations: dict[str, pa.Array] = {}
         self._load()
         self._classify()
 
@@ -137,6 +148,7 @@ class Comparison:
         self.register("known", sides.evidence.known(differing), "k")
         self.register("at_o", sides.evidence.exists(observed), "m")
         self.register("lost", sides.evidence.superseded(differing), "l")
+        self._register_twins(differing)
         self.created_tells = self._created_tells(any_differs)
         k_ts = "k.k_ts" if self.created_tells else "c.e_ts"
         same = " AND ".join(
@@ -144,9 +156,22 @@ class Comparison:
         )
         cause = row_cause_sql(sides.view.ttl, sides.as_of, sides.watermark)
         self.con.execute(f"""CREATE TEMP TABLE diff AS SELECT *, {cause} AS cause FROM (
-            SELECT c.*, ({same or "true"}) AS e_same, {k_ts} AS k_ts,
+            SELECT c.*, ({same or "true"}) AS e_same, {k_ts} AS k_ts, w.stored IS NOT NULL AS twin,
+                w.stored AS twin_stored, w.difference AS twin_difference,
                 EXISTS (SELECT 1 FROM at_o m WHERE m.m_ts = c.o_ts AND {self.join_on("c", "m")}) AS o_known
-            FROM bad c LEFT JOIN known k ON {self.join_on("c", "k")})""")
+            FROM bad c LEFT JOIN known k ON {self.join_on("c", "k")}
+            LEFT JOIN twins w ON {self.join_on("c", "w")})""")
+
+    def _register_twins(self, differing: pa.Table) -> None:
+        twins = self.sides.twins
+        if twins is None or not self.keys:
+            twins = differing.slice(0, 0)
+            for name in (STORED, DIFFERENCE):
+                twins = twins.append_column(name, pa.array([], pa.string()))
+        columns = {f"k_{i}": twins.column(name) for i, name in enumerate(self.keys)}
+        self.con.register(
+            "twins", pa.table({**columns, "stored": twins.column(STORED), "difference": twins.column(DIFFERENCE)})
+        )
 
     def _created_tells(self, any_differs: str) -> bool:
         """Do created timestamps tell what a materialization could see?
@@ -197,6 +222,19 @@ class Comparison:
                     CASE WHEN o_ts = t_ts THEN t_created ELSE e_created END AS created
                 FROM diff WHERE cause = '{CELL_LEVEL}' AND d_{index}) d ORDER BY row_id""")
 
+    def population(self, column: str) -> pa.Array:
+        """A column of ``cmp`` (t_i, k_i) inside its TTL, from at most ``POPULATION`` of the compared rows."""
+        if column not in self._populations:
+            step = max(1, self.sides.truth.num_rows // POPULATION)
+            table = self.table(f"SELECT {column} AS value FROM cmp WHERE t_live AND row_id % {step} = 0")
+            self._populations[column] = table.column("value").combine_chunks()
+        return self._populations[column]
+
+    @cached_property
+    def present(self) -> int:
+        """The number of compared rows that are online."""
+        return int(self.scalar("SELECT count(*) FROM cmp WHERE t_live AND state = 'present'"))
+
     def samples(self, row_ids: Sequence[int], index: int | None) -> pa.Table:
         """Keys, both values and both timestamps of some rows; of feature ``index``, or the first that differs."""
         features = self.sides.features
@@ -210,6 +248,64 @@ class Comparison:
             f"SELECT {keys}{pick}, state, t_ts AS offline_ts, o_ts AS online_ts FROM diff "
             f"WHERE row_id IN ({ids}) ORDER BY row_id"
         )
+
+
+@dataclass(frozen=True)
+class OtherFeatures:
+    """The columns of a view beside feature ``index``, over the rows of its differing cells (``OtherColumns``).
+
+    ``row_ids`` are those of the cells, ascending.
+    """
+
+    comparison: Comparison
+    index: int
+    row_ids: Integers
+
+    @cached_property
+    def _columns(self) -> dict[str, tuple[str, str, str]]:
+        """Name -> dtype, offline value and online value as SQL over ``diff``."""
+        sides = self.comparison.sides
+        columns = {
+            f.name: (f.dtype, f"CASE WHEN o_ts = t_ts THEN t_{i} ELSE e_{i} END", f"o_{i}")
+            for i, f in enumerate(sides.features)
+            if i != self.index
+        }
+        keys = {k.name + _JOIN_KEY: (k.dtype, f"k_{i}", f"k_{i}") for i, k in enumerate(sides.view.join_keys)}
+        return columns | keys
+
+    @property
+    def dtypes(self) -> Mapping[str, str]:
+        """The dtype of every column, by name; join keys say in their name that they are one."""
+        return {name: dtype for name, (dtype, _, _) in self._columns.items()}
+
+    def offline(self, names: Sequence[str], cells: Integers) -> list[pa.Array]:
+        """Offline values of the rows that the cell rules compare."""
+        return self._read([self._columns[name][1] for name in names], cells)
+
+    def online(self, names: Sequence[str], cells: Integers) -> list[pa.Array]:
+        """Online values of these rows."""
+        return self._read([self._columns[name][2] for name in names], cells)
+
+    def population(self, name: str) -> pa.Array:
+        """Offline values of a column from at most ``POPULATION`` of the compared rows."""
+        sides = self.comparison.sides
+        keys = [key.name + _JOIN_KEY for key in sides.view.join_keys]
+        at = [f.name for f in sides.features].index(name) if name not in keys else keys.index(name)
+        return self.comparison.population(f"{'k' if name in keys else 't'}_{at}")
+
+    def _read(self, values: Sequence[str], cells: Integers) -> list[pa.Array]:
+        if not values:
+            return []
+        con = self.comparison.con
+        con.register("__cells", pa.table({"row_id": pa.array(self.row_ids[cells], pa.int64())}))
+        selected = ", ".join(f"{value} AS c_{i}" for i, value in enumerate(values))
+        try:
+            table = self.comparison.table(
+                f"SELECT {selected} FROM diff SEMI JOIN __cells USING (row_id) ORDER BY row_id"
+            )
+        finally:
+            con.unregister("__cells")
+        return [table.column(i).combine_chunks() for i in range(len(values))]
 
 
 def _first(values: Mapping[int, str]) -> str:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from skewguard.causes.catalogue import CATALOGUE
 from skewguard.causes.cells import DifferingCells, explain
-from skewguard.checks.comparison import Comparison, ViewSides
+from skewguard.checks.comparison import Comparison, OtherFeatures, ViewSides
 from skewguard.config import ServicePolicy
 from skewguard.contract import iso
 from skewguard.findings import Cause, CheckResult, FeatureStats, Finding
@@ -96,8 +96,26 @@ def _row_findings(comparison: Comparison) -> list[Finding]:
                 f"SELECT row_id FROM diff WHERE {where} ORDER BY row_id LIMIT {SAMPLES}"
             ).fetchall()
         ]
+        if name == Cause.ENTITY_KEY_MISMATCH:
+            evidence |= _twin_evidence(comparison, where)
         findings.append(make_finding(Cause(name), sides, None, count, evidence, _samples(comparison, ids, None)))
     return findings
+
+
+def _twin_evidence(comparison: Comparison, where: str) -> dict[str, Any]:
+    """In what the stored keys differ from the entities' own (with rows), and some of them as text."""
+    differences = comparison.con.execute(
+        f"SELECT twin_difference, count(*) FROM diff WHERE {where} GROUP BY 1 ORDER BY 2 DESC, 1"
+    ).fetchall()
+    keys = "".join(f"k_{i}, " for i in range(len(comparison.keys)))
+    twins = comparison.con.execute(
+        f"SELECT {keys}twin_stored FROM diff WHERE {where} ORDER BY row_id LIMIT {SAMPLES}"
+    ).fetchall()
+    examples = [
+        {"entity": dict(zip(comparison.keys, map(_plain, values), strict=True)), "stored_as": stored}
+        for *values, stored in twins
+    ]
+    return {"differences": dict(differences), "twins": examples}
 
 
 def _cell_findings(comparison: Comparison, by_feature: dict[str, dict[str, int]]) -> list[Finding]:
@@ -113,7 +131,7 @@ def _cell_findings(comparison: Comparison, by_feature: dict[str, dict[str, int]]
         if stale.any():
             explained.append((Cause.NOT_MATERIALIZED, stale, {"watermark": iso(sides.watermark)}))
         rest = cells.filter(pa.array(~stale))
-        for item in explain(_differing(rest, feature.dtype)):
+        for item in explain(_differing(comparison, index, rest)) if rest.num_rows else ():
             mask = np.zeros(len(ids), dtype=bool)
             mask[~stale] = item.mask
             explained.append((item.cause, mask, item.evidence))
@@ -128,11 +146,15 @@ def _cell_findings(comparison: Comparison, by_feature: dict[str, dict[str, int]]
 def _merged(
     explained: Sequence[tuple[Cause, npt.NDArray[np.bool_], dict[str, Any]]],
 ) -> list[tuple[Cause, npt.NDArray[np.bool_], dict[str, Any]]]:
-    """One entry a cause: two rules can give the same one."""
+    """One entry a cause; where a second relation has the same cause, its evidence is kept under ``also``."""
     merged: dict[Cause, tuple[npt.NDArray[np.bool_], dict[str, Any]]] = {}
     for cause, mask, evidence in explained:
-        have = merged.get(cause)
-        merged[cause] = (mask, dict(evidence)) if have is None else (have[0] | mask, {**have[1], **evidence})
+        if cause not in merged:
+            merged[cause] = (mask, dict(evidence))
+            continue
+        before, have = merged[cause]
+        new = {"also": [*have.get("also", ()), evidence]} if have.keys() & evidence.keys() else evidence
+        merged[cause] = (before | mask, {**have, **new})
     return [(cause, mask, evidence) for cause, (mask, evidence) in merged.items()]
 
 
@@ -140,14 +162,18 @@ def _mask(table: pa.Table, column: str) -> npt.NDArray[np.bool_]:
     return np.asarray(table.column(column).combine_chunks().to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def _differing(cells: pa.Table, dtype: str) -> DifferingCells:
+def _differing(comparison: Comparison, index: int, cells: pa.Table) -> DifferingCells:
+    states = cells.column("state").combine_chunks().dictionary_encode()
     return DifferingCells(
-        dtype=dtype,
+        dtype=comparison.sides.features[index].dtype,
         offline=cells.column("offline").combine_chunks(),
         online=cells.column("online").combine_chunks(),
-        states=np.array(cells.column("state").to_pylist(), dtype=np.str_),
+        states=np.array(states.dictionary.to_pylist(), dtype=np.str_)[np.asarray(states.indices)],
         superseded=_mask(cells, "superseded"),
         created_late=_mask(cells, "created_late"),
+        population=comparison.population(f"t_{index}"),
+        rows=comparison.present,
+        others=OtherFeatures(comparison, index, cells.column("row_id").to_numpy()),
     )
 
 
@@ -212,7 +238,21 @@ def _detail(evidence: Mapping[str, Any]) -> str:
         return f" ({evidence['cast']})"
     if "fill" in evidence:
         return f" (fill {evidence['fill']!r} {evidence['filled_side']})"
+    if "column" in evidence:
+        return f" ({'swapped with' if evidence['and_back'] >= 0.5 else 'of'} {evidence['column']})"
+    if "mapping" in evidence:
+        return f" ({_mapping(evidence['mapping'], evidence['categories'])})"
+    if "form" in evidence:
+        return f" ({evidence['form']})"
+    if "differences" in evidence:
+        return f" ({'; '.join(evidence['differences'])})"
     return ""
+
+
+def _mapping(mapping: Mapping[str, str], categories: int) -> str:
+    """The first entries of a renaming."""
+    shown = ", ".join(f"{before!r} as {after!r}" for before, after in list(mapping.items())[:3])
+    return shown + (f", and {categories - 3} more" if categories > 3 else "")
 
 
 def _plain(value: Any) -> Any:

@@ -130,8 +130,7 @@ WORDS: Mapping[str, CauseWords] = {
         "stored under another key",
         "The row is stored under a key of another type or with padding, so look-ups miss it.",
         "The writer's join key has another dtype than the entity declares.",
-        "Make the join key's dtype the same in source and entity, then materialize again.",
-        MATERIALIZE,
+        "Give the writer the entity's dtype and text of the join key; repair writes the rows under their own keys.",
     ),
     "unit_scale": CauseWords(
         "unit or scale changed",
@@ -157,6 +156,12 @@ WORDS: Mapping[str, CauseWords] = {
         "A float64 was stored as float32, an integer as float, a number as text, or a timestamp was cut.",
         "Declare the feature with the type that the source has, then materialize again.",
         MATERIALIZE,
+    ),
+    "served_before_known": CauseWords(
+        "served before offline knew it",
+        "The served value comes from after its moment, or from an offline row that was created later.",
+        "Values are pushed online first and loaded offline afterwards, or event timestamps lie in the future.",
+        "Train with filter_by_created_timestamp, so that training too sees only what was known.",
     ),
     "timezone_shift": CauseWords(
         "time zone shift",
