@@ -20,9 +20,11 @@ from skewguard.offline.entity_rows import normalise_entity_rows
 from skewguard.offline.sources import connect
 from skewguard.on_demand import add_on_demand
 from skewguard.running import check_service, guarded
+from skewguard.serving_log.training import served_features
 from skewguard.training_set import TrainingInputs, TrainingSet, library_versions, write_contract
 
 if TYPE_CHECKING:
+    from skewguard.serving_log.read import LogSpan
     from skewguard.workspace import Workspace
 
 _LOG = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ class Options:
 
     full_feature_names: bool = False
     filter_by_created_timestamp: bool = False
+    from_log: LogSpan | None = None
     seeds: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -47,15 +50,23 @@ class Built:
     timestamp_column: str
     options: Options
     suite_digest: str | None = None
+    not_served: int = 0
 
 
 def build(workspace: Workspace, entity_df: Any, service: ServiceDef, options: Options) -> Built:
-    """Join the features point in time and add the on-demand ones."""
+    """Join the features point in time and add the on-demand ones; or take them all from the serving log."""
     from skewguard.suite_checks import suite_digest
 
     rows = normalise_entity_rows(entity_df, service, full_feature_names=options.full_feature_names)
     if rows.table.num_rows == 0:
         raise BadInputError("entity_df", "no rows", "at least one entity row")
+    names = tuple(rows.table.column_names)
+    digest = suite_digest(workspace, service)
+    if options.from_log is not None:
+        with connect() as con:
+            served = served_features(con, rows, service, options.from_log, options.full_feature_names)
+        left_out = rows.table.num_rows - served.num_rows
+        return Built(served, service, names, rows.timestamp_column, options, digest, left_out)
     with connect() as con:
         table = point_in_time(
             con,
@@ -66,9 +77,7 @@ def build(workspace: Workspace, entity_df: Any, service: ServiceDef, options: Op
             filter_by_created_timestamp=options.filter_by_created_timestamp,
         )
     table = add_on_demand(table, service, workspace.feast, options.full_feature_names)
-    names = tuple(rows.table.column_names)
     outputs = [f.name for f in service.outputs(options.full_feature_names)]
-    digest = suite_digest(workspace, service)
     return Built(table.select([*names, *outputs]), service, names, rows.timestamp_column, options, digest)
 
 
@@ -127,6 +136,21 @@ def finish(built: Built, decision: Decision, provenance: Mapping[str, Any]) -> T
             seeds=built.options.seeds,
             suite_digest=built.suite_digest,
         )
-    ).with_provenance(versions=library_versions(), verdict=decision.verdict.value, **provenance)
+    ).with_provenance(versions=library_versions(), verdict=decision.verdict.value, **_origin(built), **provenance)
     names = tuple(f.name for f in built.service.outputs(built.options.full_feature_names))
     return TrainingSet(built.table, built.service, names, contract, decision)
+
+
+def _origin(built: Built) -> dict[str, Any]:
+    """Where the features come from, if not from a point-in-time join."""
+    span = built.options.from_log
+    if span is None:
+        return {}
+    return {
+        "from_log": {
+            "since": iso(span.start),
+            "until": iso(span.end),
+            "rows_not_served": built.not_served,
+            "rows_dropped_by_the_log": span.dropped,
+        }
+    }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from skewguard import running
 from skewguard.checks.comparison import ViewSides
-from skewguard.checks.parity import CHECK
+from skewguard.checks.parity import check_parity
 from skewguard.errors import BadInputError, UnknownNameError
 from skewguard.faults import FAULTS, Ground, Injection, ranked, wrong
 from skewguard.findings import Finding
@@ -61,7 +61,7 @@ def inject_all(
         hit = {side.view.name: wrong(side) for side in sides}
         project = workspace.feast.project
         return [
-            _inject(fault, sides, Ground(con, client, project, share, list(FAULTS).index(fault), hit), service)
+            _inject(fault, sides, Ground(con, client, project, share, list(FAULTS).index(fault), sides, hit), service)
             for fault, share in shares.items()
         ]
 
@@ -79,7 +79,9 @@ def prove(
     after = _parity_findings(workspace, service, moment)
     new = {key: f for key, f in after.items() if key not in before or f.count != before[key].count}
     found = next((f for f in new.values() if _is_of(f, injection, before)), None)
-    return Proof(injection, found, tuple(f for f in new.values() if f is not found))
+    alike = {(injection.expected, view, None) for view in injection.also}
+    others = (f for f in new.values() if f is not found and (f.cause, f.view, f.feature) not in alike)
+    return Proof(injection, found, tuple(others))
 
 
 def _is_of(finding: Finding, injection: Injection, before: Mapping[str, Finding]) -> bool:
@@ -89,8 +91,10 @@ def _is_of(finding: Finding, injection: Injection, before: Mapping[str, Finding]
 
 
 def _parity_findings(workspace: Workspace, service: str, moment: datetime) -> dict[str, Finding]:
-    run = running.check_service(workspace, service, moment, save=False)
-    return {finding.key: finding for finding in run.findings if finding.check == CHECK}
+    definition, policy = workspace.feast.service(service), workspace.policy_for(service)
+    with running.stores(workspace) as (con, client):
+        collected = running.collect(workspace, definition, moment, con, client, sample=1.0)
+        return {f.key: f for f in check_parity(collected.sides, policy, collected.skipped).findings}
 
 
 def _inject(fault: str, sides: Sequence[ViewSides], ground: Ground, service: str) -> Injection:

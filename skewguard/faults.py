@@ -47,6 +47,8 @@ class Injection:
     feature: str | None
     rows: int
     expected: Cause
+    also: tuple[str, ...] = ()
+    """Other views of the service that the fault hits as well, under the same cause."""
 
     def line(self) -> str:
         """The injection in words."""
@@ -71,6 +73,7 @@ class Ground:
     project: str
     share: float
     slot: int
+    sides: Sequence[ViewSides]
     hit: dict[str, dict[str, Hashes]]
 
     def chosen(
@@ -221,6 +224,7 @@ def _nonzero(rows: pa.Table, name: str) -> pa.Table:
 
 
 def _lost_key(side: ViewSides, ground: Ground) -> Injection | None:
+    """The whole key is gone, and with it the rows of every view with these join keys."""
     rows = ground.chosen(side, _live(side, ground))
     if not rows.num_rows:
         return None
@@ -228,7 +232,11 @@ def _lost_key(side: ViewSides, ground: Ground) -> Injection | None:
         for key in entity_keys(ground.project, side.view.join_keys, rows).to_pylist():
             pipe.unlink(key)
         pipe.execute()
-    return Injection("lost_key", side.view.name, None, rows.num_rows, Cause.MISSING_ONLINE)
+    also = [s.view.name for s in ground.sides if s is not side and set(s.view.join_keys) == set(side.view.join_keys)]
+    for view in also:
+        hit = ground.hit.setdefault(view, {})
+        hit[_ROW] = np.concatenate([hit.get(_ROW, _NONE), row_hashes(rows, _keys(side))])
+    return Injection("lost_key", side.view.name, None, rows.num_rows, Cause.MISSING_ONLINE, tuple(also))
 
 
 def _expired_row(side: ViewSides, ground: Ground) -> Injection | None:

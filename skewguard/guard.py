@@ -59,6 +59,7 @@ class SkewGuard(Workspace):
         *,
         full_feature_names: bool = False,
         filter_by_created_timestamp: bool = False,
+        from_log: tuple[datetime | str | None, datetime | str | None] | None = None,
         seeds: Mapping[str, int] | None = None,
         allow: str | None = None,
         as_of: datetime | str | None = None,
@@ -69,15 +70,18 @@ class SkewGuard(Workspace):
         request data of on-demand views, and a timestamp column; every other column (labels) is kept. ``allow`` is a
         reason for which a closed gate is overridden; it is written into the contract. ``as_of`` is the moment for which
         the skew gate checks the online store where no verdict is stored yet.
+        ``from_log`` (since, until; as in ``served``) takes the features from the serving log instead: exactly what was
+        served, to the request of an entity row (column ``__request_id``, perhaps ``__row``) or else what was served
+        last for its join keys by its time. Rows that were not served are left out; the contract says how many.
         Raises GateBlocked (with the findings), BadInputError, UnknownNameError.
         """
         from skewguard import building
 
         self.check_policy()
         service = self.service(features)
-        built = building.build(
-            self, entity_df, service, building.Options(full_feature_names, filter_by_created_timestamp, seeds or {})
-        )
+        span = None if from_log is None else self.served_span(service.name, since=from_log[0], until=from_log[1])
+        options = building.Options(full_feature_names, filter_by_created_timestamp, span, seeds or {})
+        built = building.build(self, entity_df, service, options)
         policy = self.policy.for_service(service.name)
         checks, skew = building.training_checks(self, built, utc(as_of, self.clock))
         decision = decide(checks, policy)

@@ -11,6 +11,7 @@ from skewguard.causes.relation import (
     MIN_CELLS,
     DifferingCells,
     Explained,
+    Floats,
     Integers,
     Mask,
     OtherColumns,
@@ -75,11 +76,13 @@ def _scores(
             scores[name] = (0, 1.0)
             continue
         hits = int(equal.sum())
-        scores[name] = (hits, tail(hits, len(some), _rate(online, others.population(name), equal)))
+        rates = _rates(online, others.population(name), equal)
+        chance = float(np.exp(np.log(rates).sum())) if hits == len(some) else tail(hits, len(some), float(rates.mean()))
+        scores[name] = (hits, chance)
     return scores
 
 
-def _rate(online: pa.Array, population: pa.Array, equal: Mask) -> float:
+def _rates(online: pa.Array, population: pa.Array, equal: Mask) -> Floats:
     """How often a row of the other column, drawn at random, has the online value; the row's own is left out.
 
     Few rows do not show how often a value comes up: where values repeat, each does at least as often as in the mean,
@@ -91,7 +94,7 @@ def _rate(online: pa.Array, population: pa.Array, equal: Mask) -> float:
     repeated = 1 - different / max(1, len(known))
     drawn = np.maximum(0, counts[values] - equal) / max(1, len(known) - 1)
     least = max(repeated / max(1, different), 1 / (len(known) + 1))
-    return float(np.mean(np.maximum(drawn, least)))
+    return np.minimum(1.0, np.maximum(drawn, least))
 
 
 def _as_one_type(left: pa.Array, right: pa.Array) -> list[pa.Array]:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from skewguard import SkewGuard
 from skewguard.checks.replay import edit_distance
+from skewguard.errors import BadInputError
 from skewguard.findings import CheckResult
 from skewguard.online.encoding import encode_value
 from skewguard.online.keys import KeyEncoder, feature_field, timestamp_field
@@ -258,3 +259,46 @@ def test_edit_distance_is_what_is_outside_a_longest_common_subsequence(left: lis
         return max(longest(a[1:], b), longest(a, b[1:]))
 
     assert edit_distance(left, right) == len(left) + len(right) - 2 * longest(left, right)
+
+
+def test_training_from_the_log_is_what_was_served(guard: SkewGuard, clean_redis: Any) -> None:
+    """To a request, or by keys and time; a value that was wrong when it was served stays wrong."""
+    rows: list[Row] = [("dd", 1), ("b:c", 2), ("nowhere", 0)]
+    with clean_redis.client() as client:
+        write(guard, client, ("dd", 1), {"sales": -7.5})
+    with server(guard.path) as http:
+        first = ask(http, rows, 2.0)
+        with clean_redis.client() as client:
+            write(guard, client, ("dd", 1), {"sales": -8.5})
+        request_id = http.post(
+            "/get-online-features",
+            json={
+                "feature_service": "till_v1",
+                "entities": {"shop_id": ["dd"], "till_no": [1], "amount": [17.0]},
+            },
+        ).headers["x-request-id"]
+    labels = pd.DataFrame(
+        {
+            "shop_id": ["b:c", "dd", "dd", "nowhere"],
+            "till_no": [2, 1, 22, 0],
+            "amount": 1.0,
+            "event_timestamp": AS_OF + HOUR,
+            "target": [0, 1, 2, 3],
+        }
+    )
+    made = guard.training_set(labels, "till_v1", from_log=("2000-01-01", "2100-01-01"), allow="a test")
+    assert made.to_arrow().column("target").to_pylist() == [0, 1, 3]  # 22 was never asked for
+    assert made.contract.provenance["from_log"]["rows_not_served"] == 1
+    table = made.to_arrow()
+    assert table.column("sales").to_pylist()[1:] == [-8.5, None]
+    assert table.column("per_sale").to_pylist()[1] == 17.0 / -8.5
+    names = first["metadata"]["feature_names"]
+    served = {name: first["results"][names.index(name)]["values"][1] for name in names}
+    assert table.column("turnover").to_pylist()[0] == served["turnover"]
+    assert table.column("baskets").to_pylist()[0] == served["baskets"]
+
+    labels["__request_id"] = ["x", request_id, request_id, "y"]
+    by_request = guard.training_set(labels, "till_v1", from_log=("2000-01-01", "2100-01-01"), allow="a test")
+    assert by_request.to_arrow().column("per_sale").to_pylist() == [17.0 / -8.5]
+    with pytest.raises(BadInputError, match="none of the entity rows was served"):
+        guard.training_set(labels[:1], "till_v1", from_log=("2000-01-01", "2100-01-01"), allow="a test")
