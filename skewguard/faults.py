@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SCALE = 100
 Hashes = npt.NDArray[np.uint64]
 _NONE: Hashes = np.zeros(0, dtype=np.uint64)
-_CATEGORIES, _EACH = 50, 12
+_CATEGORIES, _EACH = 50, 8
 """A feature is one of categories up to so many; a renaming takes so many rows of each to be told from accident."""
 _OTHER_KEY = {"INT64": "STRING", "INT32": "INT64", "STRING": "BYTES"}
 """Under which dtype a careless writer would store a join key."""

@@ -19,7 +19,7 @@ def main() -> int:
     from skewguard.serving_log.keeping import keep_log
 
     try:
-        keep_log(Path(sys.argv[1]), share=_SHARE)
+        keep_log(Path(sys.argv[1]), share=_SHARE, whole=False)
     except SkewguardError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code

@@ -43,6 +43,11 @@ class LogFolder:
         return self.root / "counts"
 
     @property
+    def wish(self) -> Path:
+        """The file whose time says: whoever writes a journal that is older than this, close it now."""
+        return self.spool / "wish"
+
+    @property
     def lock(self) -> Path:
         """What a process locks while it makes segments."""
         return self.spool / "segments.lock"

@@ -120,7 +120,9 @@ class LogQueue:
         self._journal: JournalWriter | None = None
         self._written: set[bytes] = set()
         self._begun = self._synced = self._asked = time.monotonic()
+        self._begun_at = time.time()
         self._full = False
+        self._wished = 0.0
         self._next_try = 0.0
         self.problem: str | None = None
         try:
@@ -243,7 +245,7 @@ class LogQueue:
         name = f"{time.time_ns():020d}-{socket.gethostname()[:40]}-{os.getpid()}-{self._journals}".replace("/", "_")
         journal = self._journal = JournalWriter(self._folder.spool, name.replace(".", "_"))
         self._written = set()
-        self._begun = time.monotonic()
+        self._begun, self._begun_at = time.monotonic(), time.time()
         if self.problem is not None:
             log.warning("the serving log is written again")
             self.problem = None
@@ -253,8 +255,11 @@ class LogQueue:
         """Sync, or close the journal where it is due; look at the size of the spool."""
         now, limits = time.monotonic(), self._limits
         if self._journal is not None and self._journal.size:
-            if last or self._journal.size >= limits.journal_bytes or now - self._begun >= limits.journal_seconds:
+            old = now - self._begun >= limits.journal_seconds or self._wished > self._begun_at
+            if last or old or self._journal.size >= limits.journal_bytes:
                 self._close()
+                if not last:  # at once: by its open journal a server is seen to live
+                    self._open()
             elif now - self._synced >= SYNC_SECONDS:
                 self._journal.sync()
                 self._synced = now
@@ -280,7 +285,10 @@ class LogQueue:
         with os.scandir(self._folder.spool) as found:
             for entry in found:
                 try:
-                    size += entry.stat().st_size
+                    found_at = entry.stat()
+                    size += found_at.st_size
+                    if entry.name == self._folder.wish.name:
+                        self._wished = found_at.st_mtime
                 except FileNotFoundError:  # made into segments just now
                     continue
         return size

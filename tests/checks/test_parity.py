@@ -284,3 +284,85 @@ def test_hostile_names_do_not_break_the_sql() -> None:
     definition = view(feature)
     offline = [Row(1, hours(5), ("x'y",), hours(5))]
     assert run(definition, offline, [Online(1, hours(5), ("z",))]) == {("unexplained", feature.name): 1}
+
+
+def twins(*keys: int) -> pa.Table:
+    columns = {"__stored": [f"STRING '{k}'" for k in keys], "__difference": ["INT64 stored as STRING"] * len(keys)}
+    return pa.table({"key": pa.array(keys, pa.int64()), **columns})
+
+
+@pytest.mark.parametrize(
+    ("offline", "stored", "watermark", "expected"),
+    [
+        ([row(5, 1.0)], [], 3, {("entity_key_mismatch", None): 1}),
+        # the row is there, under its own key too
+        ([row(5, 1.0)], [online(5, 1.0)], 3, {}),
+        # nothing was due yet, or it came late: its neighbours keep their causes
+        ([row(1, 1.0)], [], 3, {("not_materialized", None): 1}),
+        ([row(4, 2.0, created=1)], [], 3, {("late_arrival", None): 1}),
+        # another entity is simply gone
+        ([row(5, 1.0), row(5, 2.0, key=2)], [], 3, {("entity_key_mismatch", None): 1, ("missing_online", None): 1}),
+    ],
+)
+def test_a_twin_key_goes_before_a_missing_row_and_nothing_else(
+    offline: list[Row], stored: list[Online], watermark: float, expected: dict[Any, int]
+) -> None:
+    both = replace(sides(VIEW, offline, stored, watermark=hours(watermark)), twins=twins(1))
+    assert causes(check_parity([both], ServicePolicy())) == expected
+
+
+def test_the_twins_are_shown() -> None:
+    offline = [row(5, float(k), key=k) for k in range(20)]
+    both = replace(sides(VIEW, offline, [], watermark=hours(3)), twins=twins(*range(20)))
+    (found,) = check_parity([both], ServicePolicy()).findings
+    assert found.evidence["differences"] == {"INT64 stored as STRING": 20}
+    assert len(found.evidence["twins"]) == 10
+    assert found.evidence["twins"][0] == {"entity": {"key": 0}, "stored_as": "STRING '0'"}
+    assert found.message.endswith("(INT64 stored as STRING)")
+    assert found.repairable
+
+
+PAIR = view(FieldDef("a", "DOUBLE"), FieldDef("b", "DOUBLE"), FieldDef("c", "STRING"))
+
+
+def test_a_swap_is_named_on_both_features_and_leaves_the_third_alone() -> None:
+    offline = [Row(k, hours(5), (k + 0.5, 1000.0 - k * k, f"x{k}"), hours(5)) for k in range(12)]
+    stored = [
+        Online(r.key, r.event, (r.values[1], r.values[0], r.values[2]) if r.key < 8 else r.values) for r in offline
+    ]
+    result = check_parity([sides(PAIR, offline, stored, watermark=hours(3))], ServicePolicy())
+    assert causes(result) == {("column_swap", "a"): 8, ("column_swap", "b"): 8}
+    assert {f.feature: f.evidence["column"] for f in result.findings} == {"a": "b", "b": "a"}
+    assert {f.feature: f.message.rsplit("(", 1)[1] for f in result.findings} == {
+        "a": "swapped with b)",
+        "b": "swapped with a)",
+    }
+
+
+def test_a_feature_that_holds_the_join_key_is_named_so() -> None:
+    offline = [row(5, k / 7 + 100, key=k) for k in range(12)]
+    result = check_parity(
+        [sides(VIEW, offline, [online(5, float(r.key), key=r.key) for r in offline], watermark=hours(3))],
+        ServicePolicy(),
+    )
+    assert causes(result) == {("column_swap", "f"): 12}
+    assert result.findings[0].evidence["column"] == "key (join key)"
+
+
+def test_a_second_factor_of_one_feature_is_kept_beside_the_first() -> None:
+    values = [k + 0.25 for k in range(1, 41)]
+    offline = [row(5, v, key=k) for k, v in enumerate(values)]
+    stored = [online(5, v * (100 if k < 25 else 60), key=k) for k, v in enumerate(values)]
+    (found,) = check_parity([sides(VIEW, offline, stored, watermark=hours(3))], ServicePolicy()).findings
+    assert (found.cause, found.count, found.evidence["k"]) == (Cause.UNIT_SCALE, 40, 100.0)
+    assert [also["k"] for also in found.evidence["also"]] == [60.0]
+
+
+def test_a_renaming_is_worded_with_its_first_entries() -> None:
+    definition = view(FieldDef("f", "STRING"))
+    names = ["a", "b", "c", "d", "e"] * 8
+    offline = [Row(k, hours(5), (v,), hours(5)) for k, v in enumerate(names)]
+    stored = [Online(k, hours(5), (f"n{'abcde'.index(v)}",)) for k, v in enumerate(names)]
+    (found,) = check_parity([sides(definition, offline, stored, watermark=hours(3))], ServicePolicy()).findings
+    assert found.message.endswith("('a' as 'n0', 'b' as 'n1', 'c' as 'n2', and 2 more)")
+    assert found.evidence["mapping"] == {"a": "n0", "b": "n1", "c": "n2", "d": "n3", "e": "n4"}

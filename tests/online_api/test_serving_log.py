@@ -372,7 +372,7 @@ def test_a_stop_loses_nothing_and_a_kill_no_more_than_it_says(
     assert span.dropped == 0
     assert span.stored == table.num_rows == 2 * len(found)
     assert found >= (answered_ids if kill == signal.SIGTERM else before)  # killed: half a second is enough to be safe
-    assert os.listdir(LogFolder.of(folder).spool) == ["segments.lock"]
+    assert os.listdir(LogFolder.of(folder).spool) == ["segments.lock"]  # no journal is left, open or closed
 
 
 def test_the_counts_are_told_by_metrics(repo: FeastRepo, bare_plan: Path, tmp_path: Path) -> None:
@@ -454,3 +454,16 @@ def test_the_log_is_read_with_the_sdk_and_the_command_line(repo: FeastRepo, bare
     assert run("--service", "numbered", "--output", str(output)).stdout == f"{output}: 2 rows\n"
     assert pa.parquet.read_table(output).equals(table)
     assert run("--output", str(output)).returncode == 2
+
+
+def test_a_running_server_gives_what_it_has_written(repo: FeastRepo, bare_plan: Path, tmp_path: Path) -> None:
+    from skewguard import SkewGuard
+
+    folder = copy_repo(repo, tmp_path / "repo", bare_plan)
+    with served(folder, "--workers", "2") as server:
+        for number in range(3):
+            for _ in range(10):
+                look(server, f"live-{number}", "numbered", {"slot_no": [5, 6]})
+            started = time.monotonic()
+            assert SkewGuard(folder).served("numbered").num_rows == 20 * (number + 1)
+            assert time.monotonic() - started < 3.0
