@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import online, retrieval, serving
+from benchmarks import online, replay, retrieval, serving
 from benchmarks.cases import Case, Row, measure
 from benchmarks.data import Sizes, write_repo
 from skewguard.online.embedded import EmbeddedRedis
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
-PARTS = ("retrieval", "materialize", "bulk-read", "serving")
+PARTS = ("retrieval", "materialize", "bulk-read", "serving", "replay")
 
 
 def main() -> None:
@@ -51,6 +51,8 @@ def _cases(part: str, folder: Path, redis: EmbeddedRedis, large: bool) -> Iterat
         client.flushall()
     if part == "retrieval":
         yield from retrieval.cases(folder, address, large=large)
+    elif part == "replay":
+        yield from replay.cases(folder, address)
     elif part == "materialize":
         sizes = Sizes(50_000, 3, 50)
         yield online.materialize(write_repo(folder / part, address, sizes), sizes, redis)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +62,7 @@ def category_recode(cells: DifferingCells, left: Mask) -> Explained | None:
         return None
     inside = np.isin(offline * size + online, mapping.sources * size + mapping.targets)
     if not (
-        _renamed_together(mapping, offline, online, int(inside.sum()))
+        _renamed_together(mapping, offline, online, population, int(inside.sum()))
         or _everywhere(cells, offline, online, int(inside.sum()))
         or _renamed_alone(cells, mapping, online, of_known)
     ):
@@ -106,7 +107,7 @@ def _plausible(cells: DifferingCells, mapping: _Mapping, of_known: Floats) -> bo
     return float(np.mean(of_known[mapping.targets] > 0)) >= SHARE
 
 
-def _renamed_together(mapping: _Mapping, offline: Integers, online: Integers, hits: int) -> bool:
+def _renamed_together(mapping: _Mapping, offline: Integers, online: Integers, known: Integers, hits: int) -> bool:
     """Two or more categories, each time to the same other one: more often than values dealt at random would be.
 
     The first cell of a category says what it became; the others have to agree. Dealt at random (and never equal, for
@@ -120,7 +121,23 @@ def _renamed_together(mapping: _Mapping, offline: Integers, online: Integers, hi
     agree[mapping.sources] = dealt[mapping.targets]
     rates = np.minimum(1.0, agree[offline] / np.maximum(1e-12, 1 - dealt[offline]))
     tries = total - len(np.unique(offline))
-    return believed(hits, total, tail(hits - len(mapping.sources), tries, float(rates.mean())))
+    chance = tail(hits - len(mapping.sources), tries, float(rates.mean()))
+    if not np.isin(mapping.targets, np.union1d(offline, known)).any():
+        chance = min(1.0, 2 * min(chance, _dealt_alike(mapping.counts, total)))  # the better of two tests
+    return believed(hits, total, chance)
+
+
+def _dealt_alike(counts: Integers, total: int) -> float:
+    """The chance that new names, dealt out in any order, fall together with the categories as they do.
+
+    Of all orders of the cells that the mapping explains, those that give a one-to-one mapping with these counts; times
+    the ways to choose which cells the mapping is to explain. Exact where a few categories make up nearly all cells.
+    """
+    hits = int(counts.sum())
+    same = np.unique(counts, return_counts=True)[1]
+    orders = sum(math.lgamma(n + 1) for n in (*counts, *same)) - math.lgamma(hits + 1)
+    chosen = math.lgamma(total + 1) - math.lgamma(hits + 1) - math.lgamma(total - hits + 1)
+    return math.exp(min(0.0, orders + chosen))
 
 
 def _everywhere(cells: DifferingCells, offline: Integers, online: Integers, hits: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from datetime import UTC, datetime, timedelta
@@ -34,8 +35,9 @@ def keep_log(repo: Path, *, share: float = 1.0, whole: bool = True, now: datetim
 
 def _ask_for_journals(folder: LogFolder) -> None:
     """Have every server close the journal that it writes, and wait until it is done."""
-    folder.wish.touch()
     asked, started = time.time_ns(), time.monotonic()
+    folder.wish.touch()
+    os.utime(folder.wish, ns=(asked, asked))  # the file system's own clock may lag behind
     while time.monotonic() < started + _PATIENCE:
         live = {path for path in folder.spool.glob(f"*{OPEN}") if _begun(path) < asked} - set(finished(folder.spool))
         # an empty journal stays open: what waits in memory is in it after one more look
