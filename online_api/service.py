@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -26,7 +26,7 @@ from online_api.settings import Settings
 from online_api.store import OnlineStore
 from online_api.values import EPOCH_TEXT, json_value, timestamp_text
 from online_api.verdicts import Passage, Verdicts
-from skewguard.definitions import OnDemandDef
+from skewguard.definitions import FieldDef, OnDemandDef
 from skewguard.errors import BadInputError, GateBlocked, UnknownNameError
 from skewguard.findings import Verdict
 from skewguard.plan import ServingPlan
@@ -38,6 +38,7 @@ INLINE_CELLS = 20_000
 """A request with more values is worked on in a thread, so that the others go on."""
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,25 @@ class Answer:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A look-up, the services whose gates it passes, and what makes its records (None: it is not logged)."""
+    """A look-up and what every one of its requests needs; worked out once.
+
+    Attributes:
+        guarded_by: the services whose gates it passes.
+        recorder: makes its records; None where it is not logged.
+        needed, wanted: its join keys and its request data, by entity-row column.
+        known: the columns that a request may have: these, and the join keys and request data of other services.
+        keep_expired: values past their TTL are sent.
+        names: the metadata of an answer to a request without further columns, as JSON.
+    """
 
     lookup: Lookup
     guarded_by: tuple[str, ...]
     recorder: Recorder | None
+    needed: Mapping[str, FieldDef]
+    wanted: Mapping[str, FieldDef]
+    known: frozenset[str]
+    keep_expired: bool
+    names: orjson.Fragment
 
 
 @dataclass(frozen=True)
@@ -105,12 +120,15 @@ class FeatureService:
         prepared = self._prepared(query.service, query.features, query.full_feature_names)
         lookup = prepared.lookup
         inline = query.rows * len(lookup.outputs) <= INLINE_CELLS
-        bound = self._bind(lookup, query) if inline else await asyncio.to_thread(self._bind, lookup, query)
+        bound = self._bind(prepared, query) if inline else await asyncio.to_thread(self._bind, prepared, query)
         passage = self._enter(prepared.guarded_by)
         as_of = self._settings.now()
         replies = await self._read(lookup, bound.keys)
-        work = partial(self._respond, prepared, query, bound, replies, as_of, (request_id, passage.contract))
-        body, record = work() if inline and not lookup.service.on_demand else await asyncio.to_thread(work)
+        under = (request_id, passage.contract)
+        if inline and not lookup.service.on_demand:
+            body, record = self._respond(prepared, query, bound, replies, as_of, under)
+        else:
+            body, record = await asyncio.to_thread(self._respond, prepared, query, bound, replies, as_of, under)
         if record is not None and prepared.recorder is not None:
             self._log.put(prepared.recorder.shape, *record)
         return Answer(body, passage.verdict)
@@ -127,7 +145,18 @@ class FeatureService:
                 reason = self._plan.unsupported[view.name]
                 raise UnsupportedFeatureError(f"On-demand feature view {view.name!r} cannot be served: {reason}.")
         lookup = prepare(self._plan.project, definition, full)
-        return _Prepared(lookup, guarded_by, self._log.recorder(lookup, features, self._plan.digest))
+        needed = {column.name: column for column in lookup.key_columns}
+        wanted = {field.name: field for field in definition.request_fields}
+        return _Prepared(
+            lookup,
+            guarded_by,
+            self._log.recorder(lookup, features, self._plan.digest),
+            needed,
+            wanted,
+            frozenset([*needed, *wanted, *self._plan.key_columns, *self._plan.request_columns]),
+            self._settings.policy(service or "").expired == "annotate",
+            orjson.Fragment(orjson.dumps({"feature_names": [*needed, *lookup.outputs]})),
+        )
 
     def _enter(self, services: tuple[str, ...]) -> Passage:
         try:
@@ -138,11 +167,18 @@ class FeatureService:
 
     # -- before Redis -------------------------------------------------------------------------------------------------
 
-    def _bind(self, lookup: Lookup, query: Query) -> _Bound:
-        needed = {column.name: column for column in lookup.key_columns}
-        wanted = {request_field.name: request_field for request_field in lookup.service.request_fields}
-        self._refuse_unknown(query, {*needed, *wanted})
-        self._refuse_missing((*needed, *wanted), query)
+    def _bind(self, prepared: _Prepared, query: Query) -> _Bound:
+        lookup, needed, wanted = prepared.lookup, prepared.needed, prepared.wanted
+        entities = query.entities
+        for name in entities:
+            if name not in prepared.known:
+                raise UnknownNameError("column of entities", name, sorted(prepared.known))
+        missing = [name for names in (needed, wanted) for name in names if name not in entities]
+        if missing:
+            sent = ", ".join(sorted(entities)[:20]) or "no columns"
+            raise BadInputError(
+                f"entities.{missing[0]}", f"nothing (sent: {sent})", f"the columns {', '.join(missing)} in 'entities'"
+            )
         echoed = {name: key_column(key, query.entities[name]) for name, key in needed.items()}
         # as Feast, a join key that this request does not need is checked and sent back
         for name in query.entities:
@@ -154,20 +190,6 @@ class FeatureService:
             encoded = group.encoder.encode([echoed[column] for column in group.columns], query.rows)
             keys.append([key for key in encoded if key is not None])  # nulls were refused above
         return _Bound(echoed, request_data, keys)
-
-    def _refuse_missing(self, names: Iterable[str], query: Query) -> None:
-        missing = [name for name in names if name not in query.entities]
-        if missing:
-            sent = ", ".join(sorted(query.entities)[:20]) or "no columns"
-            raise BadInputError(
-                f"entities.{missing[0]}", f"nothing (sent: {sent})", f"the columns {', '.join(missing)} in 'entities'"
-            )
-
-    def _refuse_unknown(self, query: Query, needed: set[str]) -> None:
-        known = {*needed, *self._plan.key_columns, *self._plan.request_columns}
-        for name in query.entities:
-            if name not in known:
-                raise UnknownNameError("column of entities", name, sorted(known))
 
     async def _read(self, lookup: Lookup, keys: Sequence[Sequence[bytes]]) -> list[list[Any]]:
         """Replies by group and row; each distinct key is read once."""
@@ -198,12 +220,10 @@ class FeatureService:
     ) -> tuple[bytes, tuple[bytes, int] | None]:
         """The body, and the record for the serving log (``under`` request id and contract) with its number of rows."""
         lookup = prepared.lookup
-        keep_expired = self._settings.policy(query.service or "").expired == "annotate"
-        as_of_us = (as_of - _EPOCH) // timedelta(microseconds=1)
-        views = read_views(lookup, replies, as_of_us * 1_000, keep_expired)
+        as_of_us = (as_of - _EPOCH) // _MICROSECOND
+        views = read_views(lookup, replies, as_of_us * 1_000, prepared.keep_expired)
         epoch = _constant(EPOCH_TEXT, query.rows)
         present = _constant(PRESENT, query.rows)
-        names = [*bound.echoed, *lookup.outputs]
         results = [_vector([json_value(v) for v in values], present, epoch) for values in bound.echoed.values()]
         statuses: Counter[tuple[str, str]] = Counter()
         for read, view in zip(lookup.reads[: len(lookup.service.projections)], views, strict=False):
@@ -223,9 +243,11 @@ class FeatureService:
             vectors, computed = self._on_demand_vectors(lookup, bound, views, query.rows, statuses)
             results += vectors
         self._metrics.count_statuses(statuses)
-        metadata: dict[str, Any] = {"feature_names": names}
-        if query.version_metadata:
-            metadata["feature_view_metadata"] = self._versions(lookup)
+        metadata: Any = prepared.names
+        if query.version_metadata or len(bound.echoed) > len(prepared.needed):
+            metadata = {"feature_names": [*bound.echoed, *lookup.outputs]}
+            if query.version_metadata:
+                metadata["feature_view_metadata"] = self._versions(lookup)
         body = orjson.dumps({"results": results, "metadata": metadata})
         if prepared.recorder is None:
             return body, None

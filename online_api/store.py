@@ -156,8 +156,11 @@ class OnlineStore:
         return checked
 
     async def _guarded(self, work: Awaitable[Any]) -> Any:
-        with self._counted(), guarded(self._label):
+        try:
             return await work
+        except Exception:  # the context managers would cost each look-up more than they do here
+            with self._counted(), guarded(self._label):
+                raise
 
     def _counted(self) -> _Counted:
         return _Counted(self._metrics)

@@ -78,12 +78,12 @@ class Ground:
 
     def chosen(
         self, side: ViewSides, table: pa.Table, features: Sequence[str] = (_ROW,), *, of: int | None = None,
-        minimum: int = 3,
+        minimum: int = 3, evenly: str | None = None,
     ) -> pa.Table:  # fmt: skip
         """This fault's share of the table's rows (of ``of`` rows, where the table holds those that can be hit).
 
         At least ``minimum`` where there are as many; of rows with nothing wrong first, then of those where neither the
-        row as a whole nor ``features`` are.
+        row as a whole nor ``features`` are. ``evenly``: of every value of this column equally many, while there are.
         """
         keys = _keys(side)
         hit = self.hit.setdefault(side.view.name, {})
@@ -95,11 +95,24 @@ class Ground:
         offset = hashes - np.uint64(self.slot * (2**64 // len(FAULTS)))
         order = np.lexsort((offset, ~clean))
         order = order[usable[order]]
+        if evenly is not None:
+            turn = _turns(table.column(evenly).combine_chunks().take(pa.array(order)))
+            order = order[np.lexsort((turn, ~clean[order]))]
         total = table.num_rows if of is None else of
         rows = np.sort(order[: max(minimum, math.ceil(self.share * total))])
         for name in features:
             hit[name] = np.concatenate([hit.get(name, _NONE), hashes[rows]])
         return table.take(pa.array(rows))
+
+
+def _turns(values: pa.Array) -> npt.NDArray[np.int64]:
+    """For each value, how many equal ones come before it."""
+    codes = np.asarray(values.dictionary_encode().indices)
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], codes[order], side="left")
+    turns = np.empty(len(codes), dtype=np.int64)
+    turns[order] = np.arange(len(codes)) - starts
+    return turns
 
 
 def wrong(side: ViewSides) -> dict[str, Hashes]:
@@ -305,8 +318,9 @@ def _category_recode(side: ViewSides, ground: Ground) -> Injection | None:
     if name is None:
         return None
     rows = ground.chosen(
-        side, live.filter(live.column(name).is_valid()), [name], of=live.num_rows, minimum=_EACH * sizes[name]
-    )
+        side, live.filter(live.column(name).is_valid()), [name], of=live.num_rows, minimum=_EACH * sizes[name],
+        evenly=name,
+    )  # fmt: skip
     known = sorted(pc.unique(live.column(name).drop_null()).to_pylist())
     prefix = next(p for p in ("c" * n for n in range(1, 100)) if not any(f"{p}{i}" in known for i in range(len(known))))
     codes = pa.array([f"{prefix}{i}" for i in range(len(known))])

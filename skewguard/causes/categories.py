@@ -27,6 +27,8 @@ from skewguard.causes.relation import (
 from skewguard.findings import Cause
 
 MAX_CATEGORIES = 1000
+_NEW_NAMES = 0.01
+"""Names that the feature never had are telling in themselves: enough chance for a renaming that stands alone."""
 SHOWN = 20
 """So many entries of a mapping are kept as evidence, the most frequent first."""
 
@@ -122,9 +124,10 @@ def _renamed_together(mapping: _Mapping, offline: Integers, online: Integers, kn
     rates = np.minimum(1.0, agree[offline] / np.maximum(1e-12, 1 - dealt[offline]))
     tries = total - len(np.unique(offline))
     chance = tail(hits - len(mapping.sources), tries, float(rates.mean()))
-    if not np.isin(mapping.targets, np.union1d(offline, known)).any():
-        chance = min(1.0, 2 * min(chance, _dealt_alike(mapping.counts, total)))  # the better of two tests
-    return believed(hits, total, chance)
+    if np.isin(mapping.targets, np.union1d(offline, known)).any():
+        return believed(hits, total, chance)
+    chance = min(1.0, 2 * min(chance, _dealt_alike(mapping.counts, total)))  # the better of two tests
+    return believed(hits, total, chance * ALONE_CHANCE / _NEW_NAMES, chance)
 
 
 def _dealt_alike(counts: Integers, total: int) -> float:
