@@ -51,6 +51,8 @@ def _action(finding: Finding, policy: ServicePolicy) -> Action:
         action = policy.severities.get(severity, "block")
     else:
         action = policy.action(finding.cause)
+    if finding.check == "replay" and action == "block" and policy.replay != "block":
+        action = "warn"  # what was served cannot be undone: a gate would stay closed after the cause is gone
     allowed = policy.max_rate.get(finding.cause.value, 0.0)
     if action == "block" and finding.compared and finding.rate <= allowed:
         return "warn"

@@ -122,7 +122,8 @@ def run_checks(workspace: Workspace, service: ServiceDef, context: RunContext) -
             return check_parity(collected.sides, policy, collected.skipped)
 
         attempt("parity", parity)
-        attempt("replay", lambda: replay(workspace, service, context.as_of, context.progress))
+        if policy.replay != "off":
+            attempt("replay", lambda: replay(workspace, service, context.as_of, context.progress))
         attempt("expectations", lambda: check_online(workspace, service, context.as_of, con))
     decision = decide(checks, policy)
     return CheckedRun(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from skewguard.config import ServicePolicy
@@ -79,3 +81,10 @@ def test_inconclusive_is_never_treated_as_pass_by_default() -> None:
 )
 def test_is_closed(verdict: Verdict, gate: str, inconclusive: str, closed: bool) -> None:
     assert is_closed(verdict, gate, inconclusive) is closed
+
+
+def test_what_was_served_closes_no_gate_unless_policy_says_so() -> None:
+    served = CheckResult("replay", "ok", (replace(finding(Cause.UNIT_SCALE), check="replay"),), 10, 10)
+    assert decide([served], ServicePolicy()).verdict is Verdict.WARN
+    assert decide([served], ServicePolicy(replay="block")).verdict is Verdict.BLOCK
+    assert decide([served, check(finding(Cause.UNIT_SCALE))], ServicePolicy()).verdict is Verdict.BLOCK
