@@ -89,15 +89,35 @@ class Column:
 class ViewColumns:
     """One view for all rows: event timestamps (nanoseconds since 1970, None where absent) and its features.
 
-    ``stamps``: the event timestamps as they are stored. ``whole``: every value is PRESENT. ``joined``: by float dtype,
-    the stored bytes of all its features, column by column, where they were read in one go.
+    ``stamps``: the event timestamps as they are stored. ``lists``: where every value is PRESENT, the JSON-ready values
+    by feature, in order; None otherwise. ``joined``: by float dtype, the stored bytes of all its features, column by
+    column, where they were read in one go.
     """
 
     timestamps: list[int | None]
     stamps: Sequence[bytes | None]
     columns: dict[str, Column] = field(default_factory=dict)
-    whole: bool = False
-    joined: dict[str, bytes] = field(default_factory=dict)
+    lists: list[list[Any]] | None = None
+    joined: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class WholeView(ViewColumns):
+    """A view whose values are all PRESENT. Its columns are made when somebody asks for them: an answer does not."""
+
+    def __init__(
+        self, read: ViewRead, timestamps: list[int | None], turned: Sequence[Any], lists: list[list[Any]], joined: Any
+    ) -> None:
+        self.timestamps = timestamps
+        self.stamps = turned[read.timestamp_slot]
+        self.lists = lists
+        self.joined = joined
+        self._read, self._turned = read, turned
+
+    @cached_property
+    def columns(self) -> dict[str, Column]:  # type: ignore[override]
+        """By feature."""
+        pairs = zip(self._read.features, self.lists or (), strict=True)
+        return {feature.name: Column(values, None, self._turned[slot]) for (feature, slot), values in pairs}
 
 
 def prepare(project: str, service: ServiceDef, full_feature_names: bool) -> Lookup:
@@ -170,22 +190,28 @@ def _whole_view(read: ViewRead, columns: Sequence[Sequence[bytes | None]], as_of
     oldest_fresh = EARLIEST_NS if read.ttl_ns is None else as_of_ns - read.ttl_ns
     if any(moment is None or moment < oldest_fresh for moment in moments.values()):
         return None
-    view = ViewColumns([moments[raw] for raw in stamps], stamps, whole=True)
+    timestamps = [moments[raw] for raw in stamps]
     decoded: dict[str, list[Any]] = {}
+    joined: dict[str, bytes] = {}
     for dtype, places in read.floats.items():
         found = floats(dtype, [columns[slot] for _, slot in places])
         if found is not None:
-            lists, view.joined[dtype] = found
+            lists, joined[dtype] = found
+            if len(places) == len(read.features):
+                return WholeView(read, timestamps, columns, lists, joined)
             for (name, _), values in zip(places, lists, strict=True):
                 decoded[name] = values
-    for feature, slot in read.features:
+    plain = [decoded.get(feature.name) or _plain_values(columns[slot]) for feature, slot in read.features]
+    if None not in plain:
+        return WholeView(read, timestamps, columns, cast("list[list[Any]]", plain), joined)
+    view = ViewColumns(timestamps, stamps, joined=joined)
+    for (feature, slot), some in zip(read.features, plain, strict=True):
         raws = columns[slot]
-        plain = decoded.get(feature.name) or _plain_values(raws)
-        if plain is None:
-            view.columns[feature.name] = _column(raws, [PRESENT] * len(raws), keep_expired=False)
-            view.whole = False
-        else:
-            view.columns[feature.name] = Column(plain, None, cast("Sequence[bytes]", raws))
+        view.columns[feature.name] = (
+            _column(raws, [PRESENT] * len(raws), keep_expired=False)
+            if some is None
+            else Column(some, None, cast("Sequence[bytes]", raws))
+        )
     return view
 
 

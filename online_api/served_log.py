@@ -66,7 +66,7 @@ class Recorder:
             columns[index] = [_seconds(value) for value in columns[index]]
         odd = None
         for view in views:
-            if not view.whole:
+            if view.lists is None:
                 odd = _odd(views, places)
                 break
         parts = [self._part(index, view, places) for index, view in enumerate(views)]
@@ -76,11 +76,11 @@ class Recorder:
 
     def _part(self, index: int, view: ViewColumns, places: list[int] | None) -> tuple[Any, ...]:
         """What a record holds of a view: see LoggedRows."""
-        columns = view.columns
         if places is None:
-            return view.stamps, view.joined, [columns[name].raw for name in self._others(index, tuple(view.joined))]
+            names = self._others(index, tuple(view.joined))
+            return view.stamps, view.joined, [view.columns[name].raw for name in names] if names else []
         names = self._others(index, ())
-        return _pick(places, view.stamps), {}, [_pick(places, columns[name].raw) for name in names]
+        return _pick(places, view.stamps), {}, [_pick(places, view.columns[name].raw) for name in names]
 
     def _not_joined(self, index: int, joined: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name for name, dtype in self.shape.views[index].features if dtype not in joined)

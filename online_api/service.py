@@ -228,6 +228,10 @@ class FeatureService:
         statuses: Counter[tuple[str, str]] = Counter()
         for read, view in zip(lookup.reads[: len(lookup.service.projections)], views, strict=False):
             texts = orjson.Fragment(orjson.dumps([timestamp_text(timestamp) for timestamp in view.timestamps]))
+            if view.lists is not None:
+                results += [{"values": values, "statuses": present, "event_timestamps": texts} for values in view.lists]
+                statuses[read.view, PRESENT] += len(view.lists) * query.rows
+                continue
             whole = 0
             for column in view.columns.values():
                 if column.statuses is None:

@@ -149,8 +149,9 @@ def believed(hits: int, cells: int, chance: float, mixed_chance: float | None = 
 def holds(cells: DifferingCells, fits: Mask, candidates: Mask, *, fitted: int = 1) -> bool:
     """Is the relation that gives the online value of the cells in ``fits`` believed, among the ``candidates``?
 
-    By accident an online value would be one of the feature's own, or one dealt to another of these rows: how often
-    such a value is the one that the relation asks for is the rate that the relation has to beat. ``fitted`` is the
+    By accident an online value would be one of the feature's own: how often such a value is the one that the relation
+    asks for is the rate that it has to beat. Beside others it also has to beat what comes of dealing the candidates'
+    online values to their rows in another order, counted over the values that it gives anywhere. ``fitted`` is the
     number of parameters of the relation that were taken from the cells: so many agreements prove nothing.
     """
     hits, total = int(fits.sum()), int(candidates.sum())
@@ -159,17 +160,16 @@ def holds(cells: DifferingCells, fits: Mask, candidates: Mask, *, fitted: int = 
     chosen = pa.array(spread(np.flatnonzero(fits)))
     among = pa.array(spread(np.flatnonzero(candidates)))
     population = cells.offline if cells.population is None else cells.population
-    offline, online, dealt, known = joint_codes(
-        [cells.offline.take(chosen), cells.online.take(chosen), cells.online.take(among), population]
-    )
-    size = int(max(part.max(initial=0) for part in (offline, online, dealt, known))) + 1
+    columns = [side.take(rows) for rows in (chosen, among) for side in (cells.offline, cells.online)]
+    offline, online, all_offline, all_online, known = joint_codes([*columns, population])
+    size = int(max(part.max(initial=0) for part in (offline, online, all_offline, known))) + 1
     of_known = np.bincount(known, minlength=size) / max(1, len(known))
     own = float(np.mean(np.minimum(1.0, of_known[online] / np.maximum(1e-12, 1 - of_known[offline]))))
-    of_dealt = (np.bincount(dealt, minlength=size) - 1) / max(1, len(dealt) - 1)
-    other = float(np.mean(np.clip(of_dealt[online], 0.0, 1.0)))
+    of_rows = (np.bincount(all_offline, minlength=size)[offline] - 1) / max(1, len(all_offline) - 1)
+    given = max(hits, round(float(np.isin(all_online, online).mean()) * total))
     chance = tail(hits - fitted, total - fitted, own)
-    beside = tail(hits - fitted, total - fitted, max(own, other))
-    return believed(hits, total, chance, beside, fitted=fitted > 0)
+    dealt = tail(hits - fitted, given - fitted, float(np.mean(np.clip(of_rows, 0.0, 1.0))))
+    return believed(hits, total, chance, max(chance, dealt), fitted=fitted > 0)
 
 
 def distinct(array: pa.Array, mask: Mask) -> int:
