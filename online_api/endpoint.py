@@ -17,6 +17,7 @@ from online_api import problems
 from online_api.problems import VERDICT_HEADER
 from online_api.query import parse, read_body
 from skewguard.errors import SkewguardError
+from skewguard.findings import Verdict
 
 PATH = "/get-online-features"
 _EXAMPLE = {"feature_service": "my_service", "entities": {"driver_id": [1001, 1002]}, "full_feature_names": False}
@@ -85,7 +86,7 @@ class LookupEndpoint:
             (_REQUEST_ID, request_id.encode()),
         ]
         if answer.verdict is not None:
-            headers.append((_VERDICT, answer.verdict.value.encode()))
+            headers.append(_VERDICTS[answer.verdict])
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
@@ -104,7 +105,7 @@ async def _wrong_method(_: Request) -> Response:
 
 _REQUEST_ID = b"x-request-id"
 _ID = re.compile(rb"[!-~]{1,128}")
-_VERDICT = VERDICT_HEADER.lower().encode()
+_VERDICTS = {verdict: (VERDICT_HEADER.lower().encode(), verdict.value.encode()) for verdict in Verdict}
 ROUTE = Route(PATH, endpoint=_wrong_method, methods=["POST"])
 """What the router knows of the path: its name in the metrics, and that no other method will do."""
 

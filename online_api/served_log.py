@@ -7,10 +7,10 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from time import time_ns
 from typing import Any, NamedTuple
 
 import mmh3
@@ -65,13 +65,13 @@ class Recorder:
         for index in self._moments:
             columns[index] = [_seconds(value) for value in columns[index]]
         odd = None
-        for view in views:
-            if view.lists is None:
+        parts = []
+        for index, view in enumerate(views):
+            if view.lists is None and odd is None:
                 odd = _odd(views, places)
-                break
-        parts = [self._part(index, view, places) for index, view in enumerate(views)]
+            parts.append(self._part(index, view, places))
         raws = [column.raw if places is None else _pick(places, column.raw) for column in computed]
-        rest = (rows, request_id, contract, time.time_ns() // 1000, as_of_us, places, columns, parts, odd, raws)
+        rest = (rows, request_id, contract, time_ns() // 1000, as_of_us, places, columns, parts, odd, raws)
         return pack_rows(self._id, rest), rows
 
     def _part(self, index: int, view: ViewColumns, places: list[int] | None) -> tuple[Any, ...]:

@@ -390,7 +390,13 @@ def repair(
 
 @app.command()
 def drill(
-    fault: Annotated[str, typer.Argument(help="stale_view, unit_change, lost_key or expired_row.")],
+    fault: Annotated[
+        str,
+        typer.Argument(
+            help="stale_view, unit_change, lost_key, expired_row, entity_key_mismatch, column_swap, category_recode or "
+            "string_normalization."
+        ),
+    ],
     service: Service,
     repo: Repo = HERE,
     as_of: AsOf = None,
@@ -400,15 +406,28 @@ def drill(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Damage the online store on purpose, to prove that the guard sees it. Needs --yes-live."""
-    from skewguard.drill import inject
+    """Damage the online store on purpose, and prove that the guard sees it, as what it is, and nothing else.
+
+    Needs --yes-live. Exit code 1 where it does not. `skewguard repair` mends what was damaged.
+    """
+    from skewguard.drill import prove
     from skewguard.errors import BadInputError
 
     guard = _guard(repo, as_of)
     if not yes_live:
         raise BadInputError("--yes-live", "not given", "the flag, because a drill damages the live online store")
-    injected = inject(guard, service, fault, share=share, as_of=as_of)
-    _json(injected.to_dict()) if json else _print(injected.line())
+    proof = prove(guard, service, fault, share=share, as_of=as_of)
+    found = None if proof.found is None else proof.found.message
+    others = [finding.message for finding in proof.others]
+    if json:
+        _json({**proof.injection.to_dict(), "holds": proof.holds, "found": found, "others": others})
+    else:
+        _print(proof.injection.line())
+        _print(f"seen: {found}" if found else "not seen")
+        for other in others:
+            _print(f"seen too, though nothing was done there: {other}")
+    if not proof.holds:
+        raise typer.Exit(1)
 
 
 @app.command()

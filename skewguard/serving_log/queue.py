@@ -90,7 +90,7 @@ class LogQueue:
         folder: the repository's log.
         limits: how much it may take.
         on_closed: called in the log's thread after a journal was closed, and every ``journal_seconds``.
-        on_look: called in the log's thread after each look at what waits.
+        on_look: called in the log's thread about every ``SYNC_SECONDS``, and at the end.
 
     Raises ConfigurationError when no journal can be written there.
     """
@@ -122,7 +122,7 @@ class LogQueue:
         self._begun = self._synced = self._asked = time.monotonic()
         self._begun_at = time.time()
         self._full = False
-        self._wished = 0.0
+        self._looked = 0.0
         self._next_try = 0.0
         self.problem: str | None = None
         try:
@@ -191,9 +191,13 @@ class LogQueue:
             self._store()
             self._tell_drops()
             self._turn_over(last)
+            if last or time.monotonic() - self._looked >= SYNC_SECONDS:
+                self._looked = time.monotonic()
+                self._full = self._spooled() > self._limits.spool_bytes
+                self._on_look()
         except OSError as error:
             self._fail(error)
-        self._on_look()
+            self._on_look()
 
     def _store(self) -> None:
         """Write what waits."""
@@ -252,10 +256,10 @@ class LogQueue:
         return journal
 
     def _turn_over(self, last: bool) -> None:
-        """Sync, or close the journal where it is due; look at the size of the spool."""
+        """Sync, or close the journal where it is due."""
         now, limits = time.monotonic(), self._limits
         if self._journal is not None and self._journal.size:
-            old = now - self._begun >= limits.journal_seconds or self._wished > self._begun_at
+            old = now - self._begun >= limits.journal_seconds or self._wished() > self._begun_at
             if last or old or self._journal.size >= limits.journal_bytes:
                 self._close()
                 if not last:  # at once: by its open journal a server is seen to live
@@ -268,7 +272,6 @@ class LogQueue:
             self._journal = None
         if now - self._asked >= limits.journal_seconds and not last:
             self._ask(now)
-        self._full = self._spooled() > limits.spool_bytes
 
     def _close(self) -> None:
         journal, self._journal = self._journal, None
@@ -280,15 +283,19 @@ class LogQueue:
         self._asked = now
         self._on_closed()
 
+    def _wished(self) -> float:
+        """When somebody last wished to read what there is (seconds since 1970)."""
+        try:
+            return self._folder.wish.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
     def _spooled(self) -> int:
         size = 0
         with os.scandir(self._folder.spool) as found:
             for entry in found:
                 try:
-                    found_at = entry.stat()
-                    size += found_at.st_size
-                    if entry.name == self._folder.wish.name:
-                        self._wished = found_at.st_mtime
+                    size += entry.stat().st_size
                 except FileNotFoundError:  # made into segments just now
                     continue
         return size
