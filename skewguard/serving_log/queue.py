@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 import threading
 import time
@@ -35,11 +36,13 @@ class LogLimits:
     Attributes:
         waiting_bytes: records that wait for the thread; more are dropped.
         spool_bytes: journals that wait to become segments, of all workers; while there are more, rows are dropped.
+        free_bytes: while the file system has less room than that, rows are dropped.
         journal_bytes, journal_seconds: size and age at which a journal is closed and the next one begun.
     """
 
     waiting_bytes: int = 32 * 2**20
     spool_bytes: int = 2 * 2**30
+    free_bytes: int = 512 * 2**20
     journal_bytes: int = 128 * 2**20
     journal_seconds: float = 300.0
 
@@ -193,7 +196,7 @@ class LogQueue:
             self._turn_over(last)
             if last or time.monotonic() - self._looked >= SYNC_SECONDS:
                 self._looked = time.monotonic()
-                self._full = self._spooled() > self._limits.spool_bytes
+                self._look_for_room()
                 self._on_look()
         except OSError as error:
             self._fail(error)
@@ -289,6 +292,19 @@ class LogQueue:
             return self._folder.wish.stat().st_mtime
         except FileNotFoundError:
             return 0.0
+
+    def _look_for_room(self) -> None:
+        """Is there room for more? Tells when that changes."""
+        reason = None
+        if self._spooled() > self._limits.spool_bytes:
+            reason = f"more than {self._limits.spool_bytes:,} bytes of journals wait to become segments"
+        elif shutil.disk_usage(self._folder.spool).free < self._limits.free_bytes:
+            reason = f"its file system has less than {self._limits.free_bytes:,} bytes left"
+        if reason is not None and not self._full:
+            log.error("the serving log %s drops rows: %s", self._folder.root, reason)
+        elif reason is None and self._full:
+            log.warning("the serving log has room again")
+        self._full = reason is not None
 
     def _spooled(self) -> int:
         size = 0

@@ -48,6 +48,20 @@ def test_more_than_may_wait_is_dropped_counted_and_told_in_the_log(tmp_path: Pat
     assert json.loads(counts.read_text())["services"] == {"orders": {"stored": 6, "dropped": 14}}
 
 
+def test_a_file_system_without_room_is_not_filled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    queue = LogQueue(LogFolder(tmp_path), LogLimits(free_bytes=2**62))
+    queue.start()
+    deadline = time.monotonic() + 10
+    while not queue.counts.dropped and time.monotonic() < deadline:
+        put_many(queue, 1)
+        time.sleep(0.05)
+    queue.close()
+    counts = queue.counts
+    assert counts.dropped["orders"] > 0
+    assert counts.sent["orders"] == counts.stored["orders"] + counts.dropped["orders"]
+    assert "bytes left" in caplog.text
+
+
 def test_a_full_spool_drops_until_segments_are_made(tmp_path: Path) -> None:
     folder = LogFolder(tmp_path)
     closed = []
