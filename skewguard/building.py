@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from skewguard.checks.leakage import JoinedRows, check_leakage
 from skewguard.contract import iso
-from skewguard.definitions import ServiceDef
+from skewguard.definitions import Projection, ServiceDef
 from skewguard.errors import BadInputError, StoreUnavailableError, UnknownNameError
 from skewguard.findings import CheckResult, Run, Verdict
 from skewguard.gate import Decision
 from skewguard.offline.asof import point_in_time
-from skewguard.offline.entity_rows import normalise_entity_rows
+from skewguard.offline.entity_rows import EntityRows, normalise_entity_rows
 from skewguard.offline.sources import connect
 from skewguard.on_demand import add_on_demand
+from skewguard.replaying import merged_projections
 from skewguard.running import check_service, guarded
 from skewguard.serving_log.training import served_features
 from skewguard.training_set import TrainingInputs, TrainingSet, library_versions, write_contract
@@ -51,6 +53,8 @@ class Built:
     options: Options
     suite_digest: str | None = None
     not_served: int = 0
+    joined: pa.Table | None = None
+    """What the join gave, with the event and created timestamps of each view; None where the log was read."""
 
 
 def build(workspace: Workspace, entity_df: Any, service: ServiceDef, options: Options) -> Built:
@@ -67,18 +71,49 @@ def build(workspace: Workspace, entity_df: Any, service: ServiceDef, options: Op
             served = served_features(con, rows, service, options.from_log, options.full_feature_names)
         left_out = rows.table.num_rows - served.num_rows
         return Built(served, service, names, rows.timestamp_column, options, digest, left_out)
+    joined = join(rows, service, options)
+    table = add_on_demand(joined, service, workspace.feast, options.full_feature_names)
+    outputs = [f.name for f in service.outputs(options.full_feature_names)]
+    kept = table.select([*names, *outputs])
+    return Built(kept, service, names, rows.timestamp_column, options, digest, joined=joined)
+
+
+def join(rows: EntityRows, service: ServiceDef, options: Options) -> pa.Table:
+    """The features of the views, point in time, with the event and created timestamps that the leakage check reads."""
     with connect() as con:
-        table = point_in_time(
+        return point_in_time(
             con,
             rows.table,
-            (*service.projections, *service.hidden),
+            merged_projections(service),
             timestamp_column=rows.timestamp_column,
             full_feature_names=options.full_feature_names,
             filter_by_created_timestamp=options.filter_by_created_timestamp,
+            with_event_timestamps=True,
+            with_created_timestamps=True,
         )
-    table = add_on_demand(table, service, workspace.feast, options.full_feature_names)
-    outputs = [f.name for f in service.outputs(options.full_feature_names)]
-    return Built(table.select([*names, *outputs]), service, names, rows.timestamp_column, options, digest)
+
+
+def leakage(
+    workspace: Workspace, service: ServiceDef, joined: pa.Table, timestamp_column: str, options: Options
+) -> CheckResult:
+    """The leakage check of a join: rows that hold what was created later are joined once more, as known then."""
+    projections = merged_projections(service)
+
+    def as_known(rows: pa.Table, asked: Sequence[Projection]) -> pa.Table:
+        with connect() as con:
+            return point_in_time(
+                con,
+                rows,
+                asked,
+                timestamp_column=timestamp_column,
+                full_feature_names=options.full_feature_names,
+                filter_by_created_timestamp=True,
+                with_event_timestamps=True,
+            )
+
+    policy = workspace.policy_for(service.name)
+    shape = JoinedRows(joined, timestamp_column, options.full_feature_names, options.filter_by_created_timestamp)
+    return check_leakage(shape, projections, as_known, policy)
 
 
 def training_checks(workspace: Workspace, built: Built, as_of: datetime) -> tuple[list[CheckResult], dict[str, Any]]:
@@ -87,6 +122,10 @@ def training_checks(workspace: Workspace, built: Built, as_of: datetime) -> tupl
 
     service = built.service
     checks = [guarded("expectations", lambda: check_training(workspace, service, built.table))]
+    joined = built.joined
+    if joined is not None:
+        at, options = built.timestamp_column, built.options
+        checks.append(guarded("leakage", lambda: leakage(workspace, service, joined, at, options)))
     if not service.name:
         return checks, {"skew": "a feature list has no verdict of its own"}
     skew_checks, provenance = _skew(workspace, service, as_of)

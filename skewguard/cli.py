@@ -7,6 +7,7 @@ data). Imports of the library stay inside the commands, so that ``skewguard --he
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -223,9 +224,27 @@ def training_set(
 
 @app.command()
 def check(service: Services = None, repo: Repo = HERE, as_of: AsOf = None, json: Json = False) -> None:
-    """Check feature services: definition, freshness, parity, expectations. Exit 0, 1 (block) or 3 (inconclusive)."""
+    """Run every check of feature services, from preflight to expectations. Exit 0, 1 (block) or 3 (inconclusive)."""
     guard = _guard(repo, as_of)
     raise typer.Exit(_check_all(guard, service or guard.services(), as_of, json))
+
+
+@app.command()
+def preflight(service: Services = None, repo: Repo = HERE, as_of: AsOf = None, json: Json = False) -> None:
+    """See in seconds, without the online store, what will go wrong: schemas, names, TTLs, ties, unapplied changes.
+
+    Exit 0, 1 (block) or 3 (a source cannot be read).
+    """
+    from skewguard.preflighting import told
+    from skewguard.run_json import run_to_dict
+
+    guard = _guard(repo, as_of)
+    runs = [guard.preflight(name, as_of=as_of) for name in _services(guard, service)]
+    if json:
+        _json([run_to_dict(run) for run in runs])
+    else:
+        _print("\n".join(line for run in runs for line in told(run)))
+    raise typer.Exit(_worst(runs))
 
 
 @app.command()
@@ -239,15 +258,11 @@ def nightly(repo: Repo = HERE, as_of: AsOf = None, json: Json = False) -> None:
 
 
 def _check_all(guard: SkewGuard, services: list[str], as_of: str | None, json: bool) -> int:
-    from skewguard.errors import ConfigurationError
     from skewguard.progress import progress
     from skewguard.report.html import write_index
     from skewguard.run_json import run_to_dict
 
-    if not services:
-        raise ConfigurationError(f"{guard.path} has no feature services; define one and apply, then check it.")
-    for name in services:
-        guard.service(name)  # an unknown name is refused before any work
+    services = _services(guard, services)
     runs = []
     for name in services:
         with progress(f"check {name}") as report:
@@ -257,6 +272,23 @@ def _check_all(guard: SkewGuard, services: list[str], as_of: str | None, json: b
     write_index(guard.state)
     if json:
         _json([run_to_dict(run) for run in runs])
+    return _worst(runs)
+
+
+def _services(guard: SkewGuard, asked: list[str] | None) -> list[str]:
+    """The feature services asked for, or all; an unknown name is refused before any work."""
+    from skewguard.errors import ConfigurationError
+
+    services = asked or guard.services()
+    if not services:
+        raise ConfigurationError(f"{guard.path} has no feature services; define one and apply, then check it.")
+    for name in services:
+        guard.service(name)
+    return services
+
+
+def _worst(runs: Sequence[Run]) -> int:
+    """The exit code of several runs: a block goes before what could not be decided."""
     codes = {VERDICT_EXIT[run.verdict.value] for run in runs}
     return 1 if 1 in codes else max(codes)
 

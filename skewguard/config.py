@@ -31,6 +31,7 @@ _WARN = {
     Cause.SERVED_BEFORE_KNOWN,
     Cause.STALE_SOURCE,
     Cause.CONTRACT_MISSING,
+    Cause.LEAKAGE,
 }
 DEFAULT_ACTIONS: dict[str, Action] = {cause.value: "warn" if cause in _WARN else "block" for cause in Cause}
 

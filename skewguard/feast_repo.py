@@ -10,7 +10,8 @@ import io
 import linecache
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,21 @@ def view_def(view: Any, repo_path: Path) -> ViewDef:
         source=source_def(view.batch_source, repo_path),
         online=bool(view.online),
     )
+
+
+@dataclass(frozen=True)
+class Unapplied:
+    """What `feast apply` would do to one object: ``action`` "create", "update" or "delete"; ``kind`` in Feast's words.
+
+    ``changes``: of an update, the fields, with a short text of both sides where there is one. ``problem``: why the
+    files could not be compared at all; then there is nothing else.
+    """
+
+    kind: str = ""
+    name: str = ""
+    action: str = ""
+    changes: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
 
 
 class FeastRepo:
@@ -162,6 +178,40 @@ class FeastRepo:
                 apply_total(config, self.path, skip_source_validation=False)
         self.store = _open_store(self.path)
 
+    def unapplied(self) -> tuple[Unapplied, ...]:
+        """What the repository's Python files define otherwise than the registry, as `feast plan` tells it.
+
+        Nothing where they define nothing. The files are imported, as apply does.
+        """
+        from feast import FeatureStore
+        from feast.repo_operations import parse_repo
+
+        with quiet_feast():
+            try:
+                with contextlib.chdir(self.path), _definition_modules(self.path):
+                    found = parse_repo(self.path)
+                    if not (found.feature_views or found.stream_feature_views or found.feature_services):
+                        return ()
+                    difference, _, _ = FeatureStore(repo_path=str(self.path)).plan(found)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  (anybody's code, and Feast's, which raises anything)
+                return (Unapplied(problem=f"{type(error).__name__}: {error}"),)
+        return tuple(sorted(_unapplied(difference), key=lambda item: (item.kind, item.name)))
+
+    @property
+    def stores(self) -> tuple[str, str]:
+        """The types of the offline and the online store, as feature_store.yaml has them."""
+        config = self.store.config
+        return str(config.offline_store.type), str(getattr(config.online_store, "type", ""))
+
+    def projects(self) -> list[str]:
+        """Names of the projects in the registry."""
+        return sorted(project.name for project in self.store.registry.list_projects())
+
+    @property
+    def registry_cache_seconds(self) -> int:
+        """How long Feast's own processes keep the registry that they read; 0 means for ever."""
+        return int(self.store.config.registry.cache_ttl_seconds)
+
     def feast_view(self, name: str) -> Any:
         """Feast's own FeatureView object; raises UnknownNameError."""
         for view in self._feast_views():
@@ -221,6 +271,29 @@ class FeastRepo:
             alias=item.name_alias,
             all_features=tuple(_field(f) for f in view.features),
         )
+
+
+_OWN_ENTITY = "__dummy"
+_SHORT = 120
+
+
+def _unapplied(difference: Any) -> Iterator[Unapplied]:
+    for item in difference.feast_object_diffs:
+        action = item.transition_type.name.lower()
+        kind = item.feast_object_type.value
+        if action == "unchanged" or item.name == _OWN_ENTITY or kind in ("project", "permission", "data source"):
+            continue
+        changes = {}
+        for change in item.feast_object_property_diffs:
+            name = change.property_name
+            both = [getattr(side, name, None) for side in (item.current_feast_object, item.new_feast_object)]
+            if name == "batch_source" and both[0] == both[1]:
+                continue  # its times of creation differ, and nothing else
+            texts = [" ".join(str(value).split()) for value in (change.val_existing, change.val_declared)]
+            short = all(len(text) <= _SHORT for text in texts)
+            changes[name] = f"registry {texts[0] or 'none'!r}, files {texts[1] or 'none'!r}" if short else "differs"
+        if changes or action != "update":
+            yield Unapplied(kind, item.name, action, changes)
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -42,6 +42,9 @@ class Cause(StrEnum):
     EXPECTATION_FAILED = "expectation_failed"
     EXPECTATION_BROKEN = "expectation_broken"
     CONTRACT_MISSING = "contract_missing"
+    SOURCE_DEFECT = "source_defect"
+    DEFINITION_RISK = "definition_risk"
+    LEAKAGE = "leakage"
 
 
 class Verdict(StrEnum):

@@ -10,6 +10,8 @@ from skewguard.errors import GateBlocked
 from skewguard.findings import Cause, CheckResult, Finding, Verdict
 
 _ORDER = {"block": 0, "warn": 1, "ignore": 2}
+BY_SEVERITY = frozenset({Cause.EXPECTATION_FAILED, Cause.SOURCE_DEFECT, Cause.DEFINITION_RISK})
+"""Causes that are judged by their findings' severity (policy key ``severities``)."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,10 @@ def decide(checks: Sequence[CheckResult], policy: ServicePolicy) -> Decision:
 
 
 def _action(finding: Finding, policy: ServicePolicy) -> Action:
-    if finding.cause is Cause.EXPECTATION_FAILED:
+    if finding.cause in BY_SEVERITY:
         severity = str(finding.evidence.get("severity", "critical"))
-        action = policy.severities.get(severity, "block")
+        # policy's action for the cause is the most that a severity can do
+        action = max(policy.severities.get(severity, "block"), policy.action(finding.cause), key=_ORDER.__getitem__)
     else:
         action = policy.action(finding.cause)
     if finding.check == "replay" and action == "block" and policy.replay != "block":

@@ -18,6 +18,7 @@ from skewguard.workspace import Clock, Workspace, utc, wall_clock
 
 if TYPE_CHECKING:
     from skewguard.collect import Progress
+    from skewguard.findings import CheckResult
     from skewguard.materialize import Materialized
     from skewguard.offline.retrieve import Retrieval
     from skewguard.repair import RepairPlan, ViewOutcome
@@ -91,6 +92,23 @@ class SkewGuard(Workspace):
         if service.name:
             result.contract.save(self.state.contract_path(service.name))
         return result
+
+    def leakage(
+        self, entity_df: Any, features: str | Sequence[str], *, full_feature_names: bool = False
+    ) -> CheckResult:
+        """Which features of a training set would hold values created after their as-of time, and by how much they
+        differ from what was known then (docs/checks.md). Nothing is stored.
+
+        ``entity_df`` as in ``training_set``. Raises BadInputError, UnknownNameError, ConfigurationError.
+        """
+        from skewguard import building
+        from skewguard.offline.entity_rows import normalise_entity_rows
+
+        service = self.service(features)
+        rows = normalise_entity_rows(entity_df, service, full_feature_names=full_feature_names)
+        options = building.Options(full_feature_names)
+        joined = building.join(rows, service, options)
+        return building.leakage(self, service, joined, rows.timestamp_column, options)
 
     def historical_features(
         self,
@@ -210,6 +228,15 @@ class SkewGuard(Workspace):
         from skewguard import running
 
         return running.check_service(self, service, utc(as_of, self.clock), save=save, progress=progress)
+
+    def preflight(self, service: str | Sequence[str], *, as_of: datetime | str | None = None) -> CheckedRun:
+        """What can be seen of a feature service in seconds, without the online store (docs/checks.md): a run of one
+        check, judged by the policy. Nothing is stored or published. Raises UnknownNameError, BadInputError.
+        """
+        from skewguard import running
+
+        self.feast.refresh()
+        return running.run_preflight(self, self.service(service), utc(as_of, self.clock))
 
     def served(
         self, service: str, *, since: datetime | str | None = None, until: datetime | str | None = None

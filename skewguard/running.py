@@ -27,6 +27,7 @@ from skewguard.gate import decide
 from skewguard.history import History
 from skewguard.offline.sources import connect as connect_offline
 from skewguard.online.connection import connect, settings_from_repo
+from skewguard.preflighting import preflight
 from skewguard.replaying import replay
 from skewguard.training_set import library_versions
 
@@ -96,9 +97,7 @@ def check_service(
     workspace.feast.refresh()
     workspace.check_policy()
     service = workspace.feast.service(name)
-    started = workspace.clock()
-    run_id = f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
-    run = run_checks(workspace, service, RunContext(run_id, as_of, started, progress))
+    run = run_checks(workspace, service, _context(workspace, as_of, progress))
     return store_run(workspace, run) if save else run
 
 
@@ -112,6 +111,7 @@ def run_checks(workspace: Workspace, service: ServiceDef, context: RunContext) -
     def attempt(name: str, check: Callable[[], CheckResult]) -> None:
         checks.append(guarded(name, check))
 
+    attempt("preflight", lambda: preflight(workspace, service, context.as_of))
     attempt("definition", lambda: check_definition(service, workspace.state.contract(service.name)))
     with connect_offline() as con:
         attempt("freshness", lambda: _freshness(workspace, service, context.as_of, con))
@@ -125,6 +125,22 @@ def run_checks(workspace: Workspace, service: ServiceDef, context: RunContext) -
         if policy.replay != "off":
             attempt("replay", lambda: replay(workspace, service, context.as_of, context.progress))
         attempt("expectations", lambda: check_online(workspace, service, context.as_of, con))
+    return _judged(workspace, service, context, checks)
+
+
+def run_preflight(workspace: Workspace, service: ServiceDef, as_of: datetime) -> CheckedRun:
+    """Preflight alone, judged. Nothing is stored; the registry is read again, the online store never."""
+    context = _context(workspace, as_of)
+    return _judged(workspace, service, context, [guarded("preflight", lambda: preflight(workspace, service, as_of))])
+
+
+def _context(workspace: Workspace, as_of: datetime, progress: Progress | None = None) -> RunContext:
+    started = workspace.clock()
+    return RunContext(f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}", as_of, started, progress)
+
+
+def _judged(workspace: Workspace, service: ServiceDef, context: RunContext, checks: list[CheckResult]) -> CheckedRun:
+    policy = workspace.policy_for(service.name)
     decision = decide(checks, policy)
     return CheckedRun(
         run_id=context.run_id,

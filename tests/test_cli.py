@@ -142,6 +142,26 @@ def test_broken_repositories_are_named(cli: Cli, repo: Path) -> None:
     assert (code, "No feature_store.yaml" in err) == (2, True)
 
 
+def test_preflight_needs_no_online_store_and_leaves_nothing(cli: Cli, repo: Path) -> None:
+    cli("apply")
+    text = (repo / "feature_store.yaml").read_text()
+    config = yaml.safe_load(text)
+    config["online_store"]["connection_string"] = "127.0.0.1:1"
+    (repo / "feature_store.yaml").write_text(yaml.safe_dump(config))
+    left = sorted((repo / ".skewguard").rglob("*"))
+    assert cli("preflight", "--as-of", NOW)[:2] == (0, "PASS  shop_v1: nothing found\nPASS  till_v1: nothing found\n")
+    frame = pq.read_table(repo / "data" / "till.parquet")
+    pq.write_table(frame.drop_columns(["items"]), repo / "data" / "till.parquet")
+    code, out, _ = cli("preflight", "--service", "till_v1", "--as-of", NOW)
+    assert (code, "block   missing_column: till_stats: no column 'items'" in out) == (1, True)
+    code, out, _ = cli("preflight", "--as-of", NOW, "--json")
+    assert (code, {r["service"]: r["verdict"] for r in json.loads(out)}) == (1, {"shop_v1": "pass", "till_v1": "block"})
+    (repo / "data" / "till.parquet").unlink()
+    code, out, _ = cli("preflight", "--service", "till_v1", "--as-of", NOW)
+    assert (code, "could not be read" in out) == (3, True)
+    assert sorted((repo / ".skewguard").rglob("*")) == left
+
+
 def test_two_nights_never_overlap(cli: Cli, repo: Path) -> None:
     from skewguard.nightly import only_one
 

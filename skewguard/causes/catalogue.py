@@ -128,4 +128,12 @@ CATALOGUE: dict[Cause, CauseInfo] = {
     Cause.CONTRACT_MISSING: CauseInfo(
         "has no contract to compare with", "Build a training set: `skewguard training-set` writes the contract."
     ),
+    Cause.SOURCE_DEFECT: CauseInfo(
+        "has a defect in its source", "Mend the job that writes the source, or its definition."
+    ),
+    Cause.DEFINITION_RISK: CauseInfo("has a definition that goes wrong", "Change the definition, and apply."),
+    Cause.LEAKAGE: CauseInfo(
+        "hold a value that was created after their as-of time, and had another one then",
+        "Train with filter_by_created_timestamp, so that training sees only what was known.",
+    ),
 }

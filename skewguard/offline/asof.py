@@ -35,6 +35,7 @@ from skewguard.offline.statement import (
     Statements,
     as_written,
     created,
+    created_column,
     event_column,
     read_columns,
     training_sql,
@@ -53,17 +54,24 @@ def point_in_time(
     full_feature_names: bool = False,
     filter_by_created_timestamp: bool = False,
     with_event_timestamps: bool = False,
+    with_created_timestamps: bool = False,
     progress: Report | None = None,
 ) -> pa.Table:
     """Every entity row, in its order, followed by the features of each projection as of the row's time.
 
     ``entity_rows`` as ``normalise_entity_rows`` makes them. Features come in their declared Arrow types, under
     ``Projection.output_name``. ``filter_by_created_timestamp``: only rows created by the as-of time count.
-    ``with_event_timestamps`` adds ``__event_ts__<projection>`` (timestamp[us, UTC]). ``progress(step, rows)`` is called
-    with the rows done since the last call.
+    ``with_event_timestamps`` adds ``__event_ts__<projection>`` (timestamp[us, UTC]), ``with_created_timestamps``
+    ``__created_ts__<projection>``. ``progress(step, rows)`` is called with the rows done since the last call.
     Raises BadInputError for columns of one name, ConfigurationError for a source that cannot be read.
     """
-    options = JoinOptions(timestamp_column, full_feature_names, filter_by_created_timestamp, with_event_timestamps)
+    options = JoinOptions(
+        timestamp_column,
+        full_feature_names,
+        filter_by_created_timestamp,
+        with_event_timestamps,
+        with_created_timestamps,
+    )
     with _join(con, entity_rows, projections, options, progress) as join:
         result = join.to_arrow_table()
     return _joined(entity_rows, result, projections, full_feature_names)
@@ -138,6 +146,8 @@ def _check_names(columns: Sequence[str], projections: Sequence[Projection], opti
         outputs += [projection.output_name(f.name, options.full_feature_names) for f in projection.features]
         if options.with_event_timestamps:
             outputs.append(event_column(projection))
+        if options.with_created_timestamps:
+            outputs.append(created_column(projection))
     for name in outputs:
         if outputs.count(name) > 1:
             raise BadInputError(f"column {name!r}", "it more than once", "each name once; ask for full_feature_names")

@@ -38,6 +38,7 @@ class JoinOptions:
     full_feature_names: bool = False
     filter_by_created_timestamp: bool = False
     with_event_timestamps: bool = False
+    with_created_timestamps: bool = False
     between: tuple[datetime, datetime] | None = None
 
 
@@ -59,6 +60,11 @@ def read_columns(projections: Sequence[Projection], timestamp_column: str) -> li
 def event_column(projection: Projection) -> str:
     """The output column of a projection's event timestamps, where they are asked for."""
     return f"__event_ts__{projection.name}"
+
+
+def created_column(projection: Projection) -> str:
+    """The output column of the created timestamps of a projection's rows, where they are asked for."""
+    return f"__created_ts__{projection.name}"
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def training_sql(entity_columns: Sequence[str], projections: Sequence[Projection
     for part in parts:
         ctes += part.source_ctes()
         found = f"(SELECT {part.found()} FROM {part.join(found)})"
-        fetched = part.fetch(fetched)
+        fetched = part.fetch(fetched, options)
     outputs = [column for part in parts for column in part.outputs(options)]
     return Statements(
         tables=((FOUND, f"WITH {', '.join(ctes)} SELECT * FROM {found}"), *(part.best() for part in parts)),
@@ -185,11 +191,12 @@ class _Part:
         """Where a row that was found ties with others, the one that counts: a table and its query."""
         return f"__best_{self.prefix}", self.winners
 
-    def fetch(self, found: str) -> str:
+    def fetch(self, found: str, options: JoinOptions) -> str:
         """The columns so far and the features of the row that counts."""
-        names = ", ".join(
-            f"w.{quote(f.name)} AS {self.prefix}f{index}" for index, f in enumerate(self.projection.features)
-        )
+        columns = [f"w.{quote(f.name)} AS {self.prefix}f{index}" for index, f in enumerate(self.projection.features)]
+        if options.with_created_timestamps:
+            columns.append(f"w.{CREATED_TS} AS {self.prefix}made")
+        names = ", ".join(columns)
         number = f"coalesce(r.best, e.{self.prefix}id) AS {self.prefix}best"
         counts = f"SELECT e.*, {number} FROM {found} e LEFT JOIN __best_{self.prefix} r ON e.{self.prefix}id = r.tied"
         return f"(SELECT e.*, {names} FROM ({self.wide}) w RIGHT JOIN ({counts}) e ON w.{ROW_ID} = e.{self.prefix}best)"
@@ -202,6 +209,8 @@ class _Part:
         ]
         if options.with_event_timestamps:
             columns.append(f"{self.prefix}event AS {quote(event_column(self.projection))}")
+        if options.with_created_timestamps:
+            columns.append(f"{self.prefix}made AS {quote(created_column(self.projection))}")
         return columns
 
 

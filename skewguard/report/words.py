@@ -249,6 +249,25 @@ WORDS: Mapping[str, CauseWords] = {
         "No training set has been built for this service in this repository.",
         "Build a training set; its contract is written beside it.",
     ),
+    "source_defect": CauseWords(
+        "defect in the source",
+        "The Parquet source has columns or rows that cannot be read as declared, or that decide nothing.",
+        "The job that writes it changed, or was never held against the definitions.",
+        "Mend the job, or the definition; the message names the column and the rows.",
+    ),
+    "definition_risk": CauseWords(
+        "definition goes wrong",
+        "A name, a type, a TTL or an unapplied change that makes a store fail or answer otherwise than another.",
+        "Feast takes the definition without a word, and it goes wrong where it is used.",
+        "Change the definition as the message says, and apply.",
+        "skewguard preflight --service {service} --repo {repo}",
+    ),
+    "leakage": CauseWords(
+        "created after the as-of time",
+        "Training rows hold a value that did not exist yet at their as-of time, and had another one then.",
+        "A row was corrected or loaded late; the point-in-time join goes by event timestamps alone.",
+        "Train with filter_by_created_timestamp, or write rows under the time at which they are known.",
+    ),
 }
 
 _OTHER = CauseWords("{cause}", "", "", "Read the message and the evidence.")
