@@ -29,11 +29,15 @@ docs: $(READY)
 	$(BIN)/python -m typer skewguard.cli utils docs --name skewguard --output docs/cli.md
 
 bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-bench.lock
 	$(BIN)/python -m benchmarks
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--no-header --extra dev pyproject.toml --output-file requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--no-header --extra dev --extra bench --constraint requirements.lock pyproject.toml \
+		--output-file requirements-bench.lock
 
 # Bytecode is compiled once here: without it, importing Feast costs seconds at every start.
 $(READY): requirements.lock pyproject.toml

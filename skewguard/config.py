@@ -106,6 +106,7 @@ class ServicePolicy(_Strict):
     min_rows: int = Field(default=1, ge=0)
     sample: float = Field(default=1.0, gt=0, le=1)
     keys_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    memory_limit: str = Field(default="1GB", pattern=r"^[0-9]+(\.[0-9]+)? ?([KMGT]i?B)$")
     replay: Annotated[Literal["block", "warn", "off"], BeforeValidator(_yaml_off)] = "warn"
     replay_rows: int = Field(default=1_000_000, ge=1)
     expectation_rows: int = Field(default=5000, ge=1)

@@ -192,6 +192,11 @@ class ServiceDef:
         """Every view that is read, each once."""
         return tuple({p.view.name: p.view for p in (*self.projections, *self.hidden)}.values())
 
+    def features_read(self, view: ViewDef) -> tuple[FieldDef, ...]:
+        """The features of a view that the service reads, as outputs or as inputs of on-demand views."""
+        names = {f.name for p in (*self.projections, *self.hidden) if p.view.name == view.name for f in p.features}
+        return tuple(f for f in view.features if f.name in names)
+
     def read_parts(self) -> dict[str, Any]:
         """How the service reads its views: per projection the view, the features with dtypes, and the join key map."""
         return {

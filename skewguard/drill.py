@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from skewguard import running
-from skewguard.checks.comparison import ViewSides
 from skewguard.checks.parity import check_parity
+from skewguard.compare.sides import ViewSides
 from skewguard.errors import BadInputError, UnknownNameError
 from skewguard.faults import FAULTS, Ground, Injection, ranked, wrong
 from skewguard.findings import Finding

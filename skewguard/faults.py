@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from skewguard import dtypes
 from skewguard.causes.rows import CELL_LEVEL, live_sql
-from skewguard.checks.comparison import Comparison, ViewSides
+from skewguard.compare.comparison import Comparison
+from skewguard.compare.sides import ViewSides, whole
 from skewguard.config import Tolerance
 from skewguard.definitions import FieldDef
 from skewguard.digest import row_hashes
@@ -122,9 +123,9 @@ def wrong(side: ViewSides) -> dict[str, Hashes]:
         return {}
     comparison = Comparison(side, lambda _: Tolerance())
     try:
-        hashes: Hashes = row_hashes(side.truth, keys)
-        whole = comparison.table(f"SELECT row_id FROM diff WHERE cause <> '{CELL_LEVEL}' AND state = 'present'")
-        wrong = {_ROW: hashes[whole.column(0).to_numpy()]}
+        hashes: Hashes = row_hashes(whole(side.rows).truth, keys)
+        entire = comparison.table(f"SELECT row_id FROM diff WHERE cause <> '{CELL_LEVEL}' AND state = 'present'")
+        wrong = {_ROW: hashes[entire.column(0).to_numpy()]}
         for index, feature in enumerate(side.features):
             cells = comparison.table(f"SELECT row_id FROM diff WHERE cause = '{CELL_LEVEL}' AND d_{index}")
             wrong[feature.name] = hashes[cells.column(0).to_numpy()]
@@ -143,13 +144,15 @@ def _keys(side: ViewSides) -> list[str]:
     return [key.name for key in side.view.join_keys]
 
 
-def _present(side: ViewSides) -> pa.Array:
-    return pc.equal(side.online.column(ROW_STATE), "present").combine_chunks()
+def _with_presence(side: ViewSides) -> pa.Table:
+    """The latest offline rows, and whether each is online."""
+    rows = whole(side.rows)
+    return rows.truth.append_column("__present", pc.equal(rows.online.column(ROW_STATE), "present"))
 
 
 def _live(side: ViewSides, ground: Ground) -> pa.Table:
     """Offline rows inside their TTL whose online row is present."""
-    ground.con.register("__truth", side.truth.append_column("__present", _present(side)))
+    ground.con.register("__truth", _with_presence(side))
     live = live_sql(EVENT_TS, side.view.ttl, side.as_of)
     return ground.con.execute(
         f"SELECT * EXCLUDE (__present) FROM __truth WHERE __present AND {live} ORDER BY ALL"
@@ -158,7 +161,7 @@ def _live(side: ViewSides, ground: Ground) -> pa.Table:
 
 def _expired(side: ViewSides, ground: Ground) -> pa.Table:
     """Latest offline rows past their TTL that are not online."""
-    ground.con.register("__truth", side.truth.append_column("__present", _present(side)))
+    ground.con.register("__truth", _with_presence(side))
     live = live_sql(EVENT_TS, side.view.ttl, side.as_of)
     return ground.con.execute(
         f"SELECT * EXCLUDE (__present) FROM __truth WHERE NOT __present AND NOT {live} ORDER BY ALL"

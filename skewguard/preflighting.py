@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from skewguard.checks.preflight import PreflightInputs, check_preflight, features_of
+from skewguard.checks.preflight import PreflightInputs, check_preflight
 from skewguard.definitions import ServiceDef
 from skewguard.errors import ConfigurationError
 from skewguard.findings import CheckResult, Run
@@ -32,7 +32,7 @@ def preflight(workspace: Workspace, service: ServiceDef, as_of: datetime) -> Che
     with connect() as con:
         for view in service.views:
             try:
-                sources.append(read_source(con, view, features_of(service, view), now))
+                sources.append(read_source(con, view, service.features_read(view), now))
             except ConfigurationError as error:
                 problems.append(str(error))
     return check_preflight(

@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from skewguard.causes.catalogue import CATALOGUE
 from skewguard.causes.rows import live_sql
-from skewguard.checks.comparison import Comparison, ViewSides
+from skewguard.compare.comparison import Comparison
+from skewguard.compare.sides import ViewSides
 from skewguard.config import ServicePolicy
 from skewguard.definitions import ViewDef
 from skewguard.findings import Cause
@@ -93,7 +94,7 @@ def plan_repair(
 
 
 def _plan_view(sides: ViewSides, policy: ServicePolicy, rows_due: RowsDue, remove_orphans: bool) -> ViewRepair:
-    comparison = Comparison(sides, lambda feature: policy.tolerance_for(sides.view.name, feature))
+    comparison = Comparison(sides, lambda feature: policy.tolerance_for(sides.view.name, feature), policy.memory_limit)
     try:
         skip = ", ".join(f"'{cause}'" for cause in (*_LEFT, _REMOVED))
         wrong = f"d.cause IS NOT NULL AND d.cause NOT IN ({skip})"
@@ -111,9 +112,9 @@ def _plan_view(sides: ViewSides, policy: ServicePolicy, rows_due: RowsDue, remov
             f"SELECT {keys}d.o_ts AS {EVENT_TS} FROM diff d WHERE d.cause = '{_REMOVED}' ORDER BY d.row_id"
         )
         left = [(cause, count) for cause, count in comparison.row_causes() if cause in _LEFT]
+        orphans = comparison.orphans.select([*comparison.keys, EVENT_TS])
     finally:
         comparison.close()
-    orphans = sides.orphans.select([*comparison.keys, EVENT_TS])
     if not remove_orphans:
         left += [(Cause.ORPHAN_ONLINE.value, orphans.num_rows)] if orphans.num_rows else []
         orphans = orphans.slice(0, 0)

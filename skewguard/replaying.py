@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from skewguard.causes.catalogue import CATALOGUE
 from skewguard.causes.equality import equal_sql
 from skewguard.checks.replay import CHECK, SAMPLES, Replayed, ViewReplay
-from skewguard.collect import FAR_FUTURE, Progress
+from skewguard.collect import Progress
 from skewguard.config import ServicePolicy, Tolerance
 from skewguard.contract import iso
 from skewguard.definitions import OnDemandDef, Projection, ServiceDef
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 SPAN = timedelta(days=1)
 """What was served in so long before the as-of time is replayed."""
 
+_FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
+
 ROWS_AT_ONCE = 200_000
 
 
@@ -53,7 +55,7 @@ def replay(workspace: Workspace, service: ServiceDef, as_of: datetime, progress:
     if not folder.root.is_dir():
         return CheckResult(CHECK, "ok", reason="nothing was logged")
     keep_log(workspace.path)
-    span = log_span(folder, service.name, as_of - SPAN, FAR_FUTURE)
+    span = log_span(folder, service.name, as_of - SPAN, _FAR_FUTURE)
     policy = workspace.policy_for(service.name)
     with connect() as log:
         source = _Log.open(log, span, service, as_of) if span.segments else None

@@ -18,13 +18,14 @@ import duckdb
 from skewguard.checks.definition import check_definition
 from skewguard.checks.freshness import ViewFreshness, check_freshness
 from skewguard.checks.parity import check_parity
-from skewguard.collect import Collected, Collector, Progress, newest_event
+from skewguard.collect import Collected, Collector, Progress
 from skewguard.definitions import ServiceDef
 from skewguard.errors import ConfigurationError, StoreUnavailableError
 from skewguard.files import write_atomically
 from skewguard.findings import CheckResult, Run, Verdict
 from skewguard.gate import decide
 from skewguard.history import History
+from skewguard.offline.evidence import newest_event
 from skewguard.offline.sources import connect as connect_offline
 from skewguard.online.connection import connect, settings_from_repo
 from skewguard.preflighting import preflight
@@ -59,9 +60,9 @@ class CheckedRun(Run):
 
 
 @contextlib.contextmanager
-def stores(workspace: Workspace) -> Iterator[tuple[duckdb.DuckDBPyConnection, Any]]:
+def stores(workspace: Workspace, memory_limit: str | None = None) -> Iterator[tuple[duckdb.DuckDBPyConnection, Any]]:
     """An offline connection and a Redis client, both closed at the end."""
-    con = connect_offline()
+    con = connect_offline(memory_limit)
     try:
         client = connect(settings_from_repo(workspace.path))
         try:
@@ -113,13 +114,13 @@ def run_checks(workspace: Workspace, service: ServiceDef, context: RunContext) -
 
     attempt("preflight", lambda: preflight(workspace, service, context.as_of))
     attempt("definition", lambda: check_definition(service, workspace.state.contract(service.name)))
-    with connect_offline() as con:
+    with connect_offline(policy.memory_limit) as con:
         attempt("freshness", lambda: _freshness(workspace, service, context.as_of, con))
 
         def parity() -> CheckResult:
             with contextlib.closing(connect(settings_from_repo(workspace.path))) as client:
                 collected = collect(workspace, service, context.as_of, con, client, context.progress)
-            return check_parity(collected.sides, policy, collected.skipped)
+                return check_parity(collected.sides, policy, collected.skipped)
 
         attempt("parity", parity)
         if policy.replay != "off":

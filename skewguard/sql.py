@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 EVENT_TS, CREATED_TS, ROW_STATE = "__event_ts", "__created_ts", "__row_state"
+CELL_STATES = ABSENT, NULL, VALUE, CORRUPT = "absent", "null", "value", "corrupt"
+"""The states of a stored field: nil, empty bytes, a value of the declared dtype, anything else."""
+STATE_PREFIX = "__state__"
+"""Before a feature's name: the column that tells the state of its cells."""
 ROW_ID = "__id"
 """The number of a source row: the same in every scan of unchanged files."""
 
@@ -15,3 +21,8 @@ def quote(name: str) -> str:
 def literal(text: str) -> str:
     """A SQL string."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def moment(at: datetime) -> str:
+    """A SQL timestamp with time zone."""
+    return f"TIMESTAMPTZ '{at.isoformat()}'"

@@ -15,19 +15,16 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from skewguard.sql import moment
 from skewguard.ttl import inside_sql
 
 CELL_LEVEL = "(cells)"
 """Both sides hold the same row: the cell rules decide."""
 
 
-def _stamp(moment: datetime) -> str:
-    return f"TIMESTAMPTZ '{moment.isoformat()}'"
-
-
 def live_sql(column: str, ttl: timedelta | None, at: datetime) -> str:
     """Is the row at ``column`` inside the TTL at ``at``?"""
-    return f"({column} IS NOT NULL AND {inside_sql(column, _stamp(at), ttl)})"
+    return f"({column} IS NOT NULL AND {inside_sql(column, moment(at), ttl)})"
 
 
 def row_cause_sql(ttl: timedelta | None, as_of: datetime, watermark: datetime) -> str:
@@ -45,7 +42,7 @@ def row_cause_sql(ttl: timedelta | None, as_of: datetime, watermark: datetime) -
         WHEN NOT t_live AND NOT {observed_live} THEN 'expired_but_served'
         WHEN o_ts = t_ts THEN '{CELL_LEVEL}'
         WHEN NOT o_known AND o_ts > t_ts THEN 'ahead_of_offline'
-        WHEN o_ts > {_stamp(as_of)} THEN NULL
+        WHEN o_ts > {moment(as_of)} THEN NULL
         WHEN e_ts IS NULL THEN 'not_materialized'
         WHEN o_ts = e_ts AND e_same THEN 'not_materialized'
         WHEN o_ts = e_ts THEN '{CELL_LEVEL}'

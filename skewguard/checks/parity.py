@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from skewguard.causes.catalogue import CATALOGUE
 from skewguard.causes.cells import DifferingCells, explain
-from skewguard.checks.comparison import Comparison, OtherFeatures, ViewSides
+from skewguard.compare.columns import OtherFeatures
+from skewguard.compare.comparison import Comparison
+from skewguard.compare.sides import ViewSides
 from skewguard.config import ServicePolicy
 from skewguard.contract import iso
 from skewguard.findings import Cause, CheckResult, FeatureStats, Finding
-from skewguard.profile import profile_column
 from skewguard.sql import EVENT_TS
 from skewguard.stats import wilson_interval
 
@@ -39,8 +40,8 @@ def check_parity(
     rows = compared = 0
     for side in sides:
         found, stats, summary = _check_view(side, policy)
-        rows += side.truth.num_rows
-        compared += side.truth.num_rows - summary["after_the_as_of_time"]
+        rows += summary["entities"]
+        compared += summary["entities"] - summary["after_the_as_of_time"]
         findings += found
         features += stats
         views[side.view.name] = summary
@@ -59,7 +60,7 @@ def check_parity(
 
 
 def _check_view(sides: ViewSides, policy: ServicePolicy) -> tuple[list[Finding], list[FeatureStats], dict[str, Any]]:
-    comparison = Comparison(sides, lambda feature: policy.tolerance_for(sides.view.name, feature))
+    comparison = Comparison(sides, lambda feature: policy.tolerance_for(sides.view.name, feature), policy.memory_limit)
     try:
         findings = _row_findings(comparison)
         by_feature: dict[str, dict[str, int]] = {f.name: {} for f in sides.features}
@@ -67,7 +68,7 @@ def _check_view(sides: ViewSides, policy: ServicePolicy) -> tuple[list[Finding],
             for name, count in finding.evidence.get("cells", {}).items():
                 by_feature[name][finding.cause.value] = by_feature[name].get(finding.cause.value, 0) + count
         findings += _cell_findings(comparison, by_feature)
-        findings += _orphan_findings(sides)
+        findings += _orphan_findings(comparison)
         return findings, _feature_stats(comparison, by_feature), _summary(comparison)
     finally:
         comparison.close()
@@ -98,7 +99,7 @@ def _row_findings(comparison: Comparison) -> list[Finding]:
         ]
         if name == Cause.ENTITY_KEY_MISMATCH:
             evidence |= _twin_evidence(comparison, where)
-        findings.append(make_finding(Cause(name), sides, None, count, evidence, _samples(comparison, ids, None)))
+        findings.append(make_finding(Cause(name), comparison, None, count, evidence, _samples(comparison, ids, None)))
     return findings
 
 
@@ -139,7 +140,7 @@ def _cell_findings(comparison: Comparison, by_feature: dict[str, dict[str, int]]
             count = int(mask.sum())
             by_feature[feature.name][cause.value] = by_feature[feature.name].get(cause.value, 0) + count
             samples = _samples(comparison, ids[mask][:SAMPLES].tolist(), index)
-            findings.append(make_finding(cause, sides, feature.name, count, evidence, samples))
+            findings.append(make_finding(cause, comparison, feature.name, count, evidence, samples))
     return findings
 
 
@@ -163,57 +164,58 @@ def _mask(table: pa.Table, column: str) -> npt.NDArray[np.bool_]:
 
 
 def _differing(comparison: Comparison, index: int, cells: pa.Table) -> DifferingCells:
+    feature = comparison.sides.features[index]
     states = cells.column("state").combine_chunks().dictionary_encode()
     return DifferingCells(
-        dtype=comparison.sides.features[index].dtype,
+        dtype=feature.dtype,
         offline=cells.column("offline").combine_chunks(),
         online=cells.column("online").combine_chunks(),
         states=np.array(states.dictionary.to_pylist(), dtype=np.str_)[np.asarray(states.indices)],
         superseded=_mask(cells, "superseded"),
         created_late=_mask(cells, "created_late"),
-        population=comparison.population(f"t_{index}"),
-        rows=comparison.present,
+        population=comparison.population(feature.name),
+        rows=comparison.totals.present,
         others=OtherFeatures(comparison, index, cells.column("row_id").to_numpy()),
     )
 
 
-def _orphan_findings(sides: ViewSides) -> list[Finding]:
-    count = sides.orphans.num_rows
+def _orphan_findings(comparison: Comparison) -> list[Finding]:
+    count = comparison.orphans.num_rows
     if not count:
         return []
-    keys = [key.name for key in sides.view.join_keys]
     samples = tuple(
         {
-            "entity": {k: _plain(row[k]) for k in keys},
+            "entity": {k: _plain(row[k]) for k in comparison.keys},
             "feature": None,
             "offline": None,
             "online": "(row present)",
             "offline_event_timestamp": None,
             "online_event_timestamp": _plain(row.get(EVENT_TS)),
         }
-        for row in sides.orphans.slice(0, SAMPLES).to_pylist()
+        for row in comparison.orphans.slice(0, SAMPLES).to_pylist()
     )
-    return [make_finding(Cause.ORPHAN_ONLINE, sides, None, count, {"offline_rows": 0}, samples)]
+    return [make_finding(Cause.ORPHAN_ONLINE, comparison, None, count, {"offline_rows": 0}, samples)]
 
 
 def make_finding(
     cause: Cause,
-    sides: ViewSides,
+    comparison: Comparison,
     feature: str | None,
     count: int,
     evidence: Mapping[str, Any],
     samples: tuple[Mapping[str, Any], ...],
 ) -> Finding:
     """A finding of this check, worded from the catalogue of causes."""
-    compared = max(sides.truth.num_rows, count)
+    view = comparison.sides.view.name
+    compared = max(comparison.totals.rows, count)
     low, high = wilson_interval(count, compared)
     info = CATALOGUE[cause]
-    where = sides.view.name if feature is None else f"{sides.view.name}.{feature}"
+    where = view if feature is None else f"{view}.{feature}"
     detail = _detail(evidence)
     return Finding(
         check=CHECK,
         cause=cause,
-        view=sides.view.name,
+        view=view,
         feature=feature,
         count=count,
         compared=compared,
@@ -278,16 +280,13 @@ def _samples(comparison: Comparison, row_ids: Sequence[int], index: int | None) 
 def _feature_stats(comparison: Comparison, by_feature: Mapping[str, Mapping[str, int]]) -> list[FeatureStats]:
     sides = comparison.sides
     stats = []
-    for index, feature in enumerate(sides.features):
-        columns = comparison.table(f"SELECT t_{index} AS t, o_{index} AS o FROM cmp")
-        offline = profile_column(columns.column("t"))
-        online = profile_column(columns.column("o"), offline.bins)
+    for feature, (offline, online) in zip(sides.features, comparison.totals.profiles, strict=True):
         stats.append(
             FeatureStats(
                 view=sides.view.name,
                 feature=feature.name,
                 dtype=feature.dtype,
-                compared=columns.num_rows,
+                compared=comparison.totals.rows,
                 differing=sum(by_feature[feature.name].values()),
                 offline_nulls=offline.nulls + offline.nans,
                 online_nulls=online.nulls + online.nans,
@@ -302,15 +301,15 @@ def _feature_stats(comparison: Comparison, by_feature: Mapping[str, Mapping[str,
 
 def _summary(comparison: Comparison) -> dict[str, Any]:
     sides = comparison.sides
-    states = comparison.con.execute("SELECT state, count(*) FROM cmp GROUP BY 1 ORDER BY 1").fetchall()
+    totals = comparison.totals
     return {
-        "entities": sides.truth.num_rows,
-        "inside_ttl": comparison.scalar("SELECT count(*) FILTER (WHERE t_live) FROM cmp"),
-        "row_states": dict(states),
+        "entities": totals.rows,
+        "inside_ttl": totals.live,
+        "row_states": dict(sorted(totals.states.items())),
         "differing_rows": comparison.scalar("SELECT count(*) FROM diff WHERE cause IS NOT NULL"),
         "after_the_as_of_time": comparison.scalar(
             "SELECT count(*) FROM diff WHERE state = 'present' AND cause IS NULL"
         ),
-        "orphans": sides.orphans.num_rows,
+        "orphans": comparison.orphans.num_rows,
         "watermark": iso(sides.watermark),
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from skewguard.definitions import FieldDef, ServiceDef, ViewDef
+from skewguard.definitions import ServiceDef
 from skewguard.findings import CheckResult, Finding
 from skewguard.risks.columns import column_risks
 from skewguard.risks.definitions import ttl_risks, unapplied_risks
@@ -56,7 +56,7 @@ def check_preflight(inputs: PreflightInputs) -> CheckResult:
     """
     risks: list[Risk] = []
     for facts in inputs.sources:
-        features = features_of(inputs.service, facts.view)
+        features = inputs.service.features_read(facts.view)
         risks += column_risks(facts, features, inputs.stores)
         risks += view_name_risks(facts, [f.name for f in features], inputs.stores)
         risks += ttl_risks(facts, inputs.stores, inputs.now)
@@ -76,12 +76,6 @@ def check_preflight(inputs: PreflightInputs) -> CheckResult:
             "rules": dict(Counter(risk.rule for risk in risks)),
         },
     )
-
-
-def features_of(service: ServiceDef, view: ViewDef) -> tuple[FieldDef, ...]:
-    """The features of a view that a service reads, its own or as inputs of on-demand views."""
-    names = {f.name for p in (*service.projections, *service.hidden) if p.view.name == view.name for f in p.features}
-    return tuple(f for f in view.features if f.name in names)
 
 
 def _details(facts: SourceFacts) -> dict[str, Any]:

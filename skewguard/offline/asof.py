@@ -40,9 +40,9 @@ from skewguard.offline.statement import (
     read_columns,
     training_sql,
 )
-from skewguard.offline.untied import key_names, moment, ranked_fields, ranking
+from skewguard.offline.untied import key_names, ranked_fields, ranking
 from skewguard.offline.watched import Report, watched
-from skewguard.sql import CREATED_TS, EVENT_TS, quote
+from skewguard.sql import CREATED_TS, EVENT_TS, moment, quote
 
 
 def point_in_time(
@@ -214,12 +214,40 @@ def latest_rows(
     Columns: join keys, features, ``__event_ts``, ``__created_ts``; ordered by join key. The TTL plays no part.
     Raises ConfigurationError for a source that cannot be read, UnknownNameError for a feature that is none.
     """
-    names = [f.name for f in view.features] if features is None else list(features)
-    found = source_columns(view)
-    ranked = ranked_fields(view, found) if names else []
-    wanted = list(dict.fromkeys([*names, *(f.name for f in ranked)]))
-    keys = key_names(view)
-    columns = ", ".join([*keys, *(quote(n) for n in names), EVENT_TS, CREATED_TS])
+    conditions = _conditions(view, as_of, start, created_before, changed_since)
+    with reading(view.source.path):
+        table = con.execute(_latest_sql(view, conditions, features)).to_arrow_table()
+    return declared(view, table)
+
+
+def store_latest_rows(
+    con: duckdb.DuckDBPyConnection, name: str, view: ViewDef, as_of: datetime, features: Sequence[str]
+) -> None:
+    """Make the result of ``latest_rows`` a table of ``con``, whose ``rowid`` follows its order; ``declared`` gives its
+    parts the declared types. What does not fit into memory goes to DuckDB's temporary files.
+    """
+    with reading(view.source.path):
+        con.execute(f"CREATE TABLE {quote(name)} AS {_latest_sql(view, _conditions(view, as_of), features)}")
+
+
+def declared(view: ViewDef, table: pa.Table) -> pa.Table:
+    """Rows of a source as DuckDB gives them, join keys and features in their declared Arrow types."""
+    for field in (*view.join_keys, *view.features):
+        if field.name in table.column_names:
+            index = table.column_names.index(field.name)
+            target = dtypes.arrow_type(field.dtype)
+            if table.column(index).type != target:
+                table = table.set_column(index, field.name, table.column(index).cast(target))
+    return table
+
+
+def _conditions(
+    view: ViewDef,
+    as_of: datetime,
+    start: datetime | None = None,
+    created_before: datetime | None = None,
+    changed_since: datetime | None = None,
+) -> str:
     where = [f"{EVENT_TS} <= {moment(as_of)}"]
     if start is not None:
         where.append(f"{EVENT_TS} >= {moment(start)}")
@@ -228,24 +256,25 @@ def latest_rows(
         where.append(f"({EVENT_TS} > {moment(changed_since)}{late})")
     if created_before is not None and view.source.created_timestamp_column:  # without the column, as in Feast, no cut
         where.append(f"{CREATED_TS} <= {moment(created_before)}")
-    conditions = " AND ".join(where)
+    return " AND ".join(where)
+
+
+def _latest_sql(view: ViewDef, conditions: str, features: Sequence[str] | None) -> str:
+    names = [f.name for f in view.features] if features is None else [view.feature(name).name for name in features]
+    found = source_columns(view)
+    ranked = ranked_fields(view, found) if names else []
+    wanted = list(dict.fromkeys([*names, *(f.name for f in ranked)]))
+    keys = key_names(view)
+    columns = ", ".join([*keys, *(quote(n) for n in names), EVENT_TS, CREATED_TS])
     by = ", ".join(keys)
     newest = (
         f"SELECT {', '.join([*keys, f'max({EVENT_TS}) AS {EVENT_TS}'])} FROM ({source_sql(view, [], columns=found)})"
     )
     same = " AND ".join([*(f"s.{k} IS NOT DISTINCT FROM n.{k}" for k in keys), f"s.{EVENT_TS} = n.{EVENT_TS}"])
-    sql = (
+    return (
         f"WITH n AS MATERIALIZED ({newest} WHERE {conditions}{f' GROUP BY {by}' if keys else ''}) "
         f"SELECT {columns} FROM (SELECT * FROM ({source_sql(view, wanted, columns=found)}) WHERE {conditions}) s "
         f"SEMI JOIN n ON {same} "
         f"QUALIFY row_number() OVER ({f'PARTITION BY {by} ' if keys else ''}ORDER BY {ranking(ranked)}) = 1 "
         f"ORDER BY {by or '1'}"
     )
-    with reading(view.source.path):
-        table = con.execute(sql).to_arrow_table()
-    for field in (*view.join_keys, *(view.feature(name) for name in names)):
-        index = table.column_names.index(field.name)
-        target = dtypes.arrow_type(field.dtype)
-        if table.column(index).type != target:
-            table = table.set_column(index, field.name, table.column(index).cast(target))
-    return table

@@ -18,8 +18,8 @@ import duckdb
 
 from skewguard.definitions import FieldDef, Projection, ViewDef
 from skewguard.offline.sources import source_columns, source_sql
-from skewguard.offline.untied import best_sql, moment, ranked_fields
-from skewguard.sql import CREATED_TS, EVENT_TS, ROW_ID, quote
+from skewguard.offline.untied import best_sql, ranked_fields
+from skewguard.sql import CREATED_TS, EVENT_TS, ROW_ID, moment, quote
 from skewguard.ttl import inside_sql, oldest_inside
 
 ROW, AT, ENTITY, FOUND = "__row", "__at", "__entity_rows", "__found"

@@ -7,7 +7,6 @@ never depends on the order of a file, nor on which features are asked for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from skewguard.definitions import FieldDef, ViewDef
 from skewguard.dtypes import FLOATS
@@ -38,11 +37,6 @@ def ranked_fields(view: ViewDef, columns: Mapping[str, str]) -> list[FieldDef]:
     So a tie is decided alike for every selection of features, and as materialization decides it.
     """
     return [f for f in view.features if view.source.column(f.name) in columns]
-
-
-def moment(at: datetime) -> str:
-    """A time as SQL."""
-    return f"TIMESTAMPTZ '{at.isoformat()}'"
 
 
 def best_sql(

@@ -18,11 +18,8 @@ from skewguard.online.columns import Cells
 from skewguard.online.encoding import encode_value
 from skewguard.online.timestamps import SECONDS, decode_timestamp, in_range
 from skewguard.online.values import BY_DTYPE, decode_typed, json_text
+from skewguard.sql import CELL_STATES, VALUE
 
-ABSENT, NULL, VALUE, CORRUPT = "absent", "null", "value", "corrupt"
-"""The states of a stored field: nil, empty bytes, a value of the declared dtype, anything else."""
-
-_STATES: Final = (ABSENT, NULL, VALUE, CORRUPT)
 _FIXED: Final = {"DOUBLE": (0x29, "<f8"), "FLOAT": (0x35, "<f4")}
 _VARINTS: Final = {"INT32": 0x18, "INT64": 0x20, "BOOL": 0x38, "UNIX_TIMESTAMP": 0x40}
 _TEXTS: Final = {"BYTES": 0x0A, "STRING": 0x12}
@@ -100,7 +97,7 @@ def _integers(dtype: str, array: pa.Array) -> columns.Array:
 
 
 def decode_column(dtype: str, raws: Cells | Sequence[bytes | None]) -> tuple[pa.Array, pa.Array]:
-    """A column of stored bytes as ``dtypes.arrow_type(dtype)``, and the state of each (see ``ABSENT``), as strings.
+    """A column of stored bytes as ``dtypes.arrow_type(dtype)``, and the state of each (``CELL_STATES``), as strings.
 
     None is "absent", ``b""`` and Feast's null timestamp are "null". A value stored under another dtype is "value"
     where the declared dtype holds the same value (integers of another width, whole doubles, 0 and 1 for BOOL, a
@@ -113,7 +110,7 @@ def decode_column(dtype: str, raws: Cells | Sequence[bytes | None]) -> tuple[pa.
     # not at import: making an Arrow array from Python imports pandas where it is installed
     if len(codes) and (codes == 2).all():
         return array, pa.repeat(pa.scalar(VALUE), len(codes))
-    return array, pa.array(_STATES).take(pa.array(codes))
+    return array, pa.array(CELL_STATES).take(pa.array(codes))
 
 
 def event_micros(stamps: Cells) -> pa.Array:

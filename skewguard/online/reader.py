@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,18 +12,14 @@ import pyarrow.compute as pc
 
 from skewguard import dtypes
 from skewguard.definitions import FieldDef, ViewDef
-from skewguard.errors import CorruptValueError
-from skewguard.online.codec import ABSENT, CORRUPT, decode_column, event_micros
+from skewguard.online.codec import decode_column, event_micros
 from skewguard.online.connection import guarded
 from skewguard.online.fetch import Fetched, Pace, fetch
 from skewguard.online.key_columns import column_as, entity_keys
-from skewguard.online.keys import DUMMY_JOIN_KEY, feature_field, parse_key, scan_pattern, timestamp_field
-from skewguard.online.timestamps import in_range
+from skewguard.online.keys import feature_field, timestamp_field
+from skewguard.sql import ABSENT, CORRUPT, EVENT_TS, ROW_STATE, STATE_PREFIX
 
 KEY_ABSENT, VIEW_ABSENT, PRESENT = "key_absent", "view_absent", "present"
-EVENT_TS, ROW_STATE, STATE_PREFIX = "__event_ts", "__row_state", "__state__"
-
-_SCAN_COUNT = 1000
 
 Progress = Callable[[int], None]
 
@@ -141,79 +137,3 @@ def _table(
         arrays += [states.take(places).fill_null(ABSENT) for states in rows.states]
     names += [*(f.name for f in wanted), EVENT_TS, ROW_STATE, *(STATE_PREFIX + f.name for f in wanted)]
     return pa.Table.from_arrays(arrays, names=names)
-
-
-def scan_entities(
-    client: Any,
-    project: str,
-    view: ViewDef,
-    *,
-    batch_size: int = 5000,
-    keys_per_second: float | None = None,
-    progress: Progress | None = None,
-) -> pa.Table:
-    """The join keys (declared dtype) of every entity that the store holds this view's event timestamp of.
-
-    The rows are in no order. Keys of other projects are left out, also of one whose name ends in this one's, and keys
-    with values of another dtype than declared, which no look-up reaches. A view without entities gives a table
-    without columns of one row or none. ``keys_per_second``: look at no more; ``progress`` is called with the number of
-    keys looked at since the last call. Raises StoreUnavailableError.
-    """
-    stamp = timestamp_field(view.name)
-    found: list[tuple[Any, ...]] = []
-    pace = Pace(keys_per_second)
-    with guarded(client):
-        for batch in _batches(_scan(client, project, view), pace.batch(batch_size)):
-            pace.wait(len(batch))
-            with client.pipeline(transaction=False) as pipe:
-                for key, _ in batch:
-                    pipe.hexists(key, stamp)
-                replies = pipe.execute()
-            found += [values for (_, values), exists in zip(batch, replies, strict=True) if exists]
-            if progress is not None:
-                progress(len(batch))
-    if not view.join_keys:
-        return pa.table({"one": [1] * len(found)}).select([])
-    arrays = [_key_array(key, [values[i] for values in found]) for i, key in enumerate(view.join_keys)]
-    return pa.Table.from_arrays(arrays, names=[key.name for key in view.join_keys])
-
-
-def _scan(client: Any, project: str, view: ViewDef) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
-    """Keys with these join keys, each once, and their values in the view's order."""
-    declared = {key.name: _stored_dtype(key.dtype) for key in view.join_keys} or {DUMMY_JOIN_KEY: "STRING"}
-    seen: set[bytes] = set()
-    for raw in client.scan_iter(match=scan_pattern(project, view.join_keys), count=_SCAN_COUNT, _type="HASH"):
-        try:
-            key = parse_key(raw)
-        except CorruptValueError:
-            continue  # the pattern also matches what is no key of Feast's
-        if raw in seen or key.project != project or dict(zip(key.names, key.dtypes, strict=True)) != declared:
-            continue
-        if any(d == "UNIX_TIMESTAMP" and not in_range(v) for d, v in zip(key.dtypes, key.values, strict=True)):
-            continue  # a time that no date can show cannot come out of a source either
-        seen.add(raw)
-        values = dict(zip(key.names, key.values, strict=True))
-        yield raw, tuple(values[name] for name in declared)
-
-
-def _stored_dtype(dtype: str) -> str:
-    return "STRING" if dtype in ("UUID", "TIME_UUID") else dtype
-
-
-def _batches(
-    items: Iterator[tuple[bytes, tuple[Any, ...]]], size: int
-) -> Iterator[list[tuple[bytes, tuple[Any, ...]]]]:
-    batch: list[tuple[bytes, tuple[Any, ...]]] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _key_array(key: FieldDef, values: list[Any]) -> pa.Array:
-    if key.dtype != "UNIX_TIMESTAMP":
-        return pa.array(values, dtypes.arrow_type(key.dtype))
-    return pa.array([value * 1_000_000 for value in values], pa.int64()).cast(dtypes.TIMESTAMP)

@@ -21,10 +21,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from skewguard import dtypes
-from skewguard.online.codec import CORRUPT, decode_column, event_micros
+from skewguard.online.codec import decode_column, event_micros
 from skewguard.online.columns import Cells
 from skewguard.online.values import decode_value, json_text
 from skewguard.serving_log.record import STATUS_CODES, LoggedRows, LoggedView, Shape
+from skewguard.sql import CORRUPT
 
 LOG_TIMESTAMP, LOG_DATE, REQUEST_ID = "__log_timestamp", "__log_date", "__request_id"
 ROW, AS_OF, PLAN, CONTRACT = "__row", "__as_of", "__plan", "__contract"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from skewguard import dtypes
-from skewguard.checks.comparison import ViewSides
+from skewguard.causes.keys import DIFFERENCE, STORED
+from skewguard.compare.sides import Chunk, Outside, ViewSides
 from skewguard.definitions import FieldDef, SourceDef, ViewDef
 from skewguard.sql import CREATED_TS, EVENT_TS, ROW_STATE
 
@@ -129,6 +131,46 @@ def _state(cell: Any) -> str:
     return "null" if cell is None else "value"
 
 
+@dataclass(frozen=True)
+class Rows:
+    """A view's rows in memory, in two chunks."""
+
+    whole: Chunk
+    definition: ViewDef
+
+    def chunks(self) -> Iterator[Chunk]:
+        half = self.whole.truth.num_rows // 2
+        for part in (slice(0, half), slice(half, None)):
+            rows = pa.array(range(self.whole.truth.num_rows)[part], pa.int64())
+            truth, online = (table.take(rows) for table in (self.whole.truth, self.whole.online))
+            yield Chunk(truth, online, self.whole.expected)
+
+    def values(self, column: str, at_most: int) -> pa.Array:
+        del at_most
+        ages = pc.subtract(pa.scalar(NOW, STAMP), self.whole.truth.column(EVENT_TS))
+        ttl = self.definition.ttl
+        live = self.whole.truth if ttl is None else self.whole.truth.filter(pc.less_equal(ages, pa.scalar(ttl)))
+        return live.column(column).combine_chunks()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What is online of entities that offline does not know."""
+
+    orphans: pa.Table
+    twins: pa.Table | None = None
+
+    def outside(self, missing: pa.Table) -> Outside:
+        if self.twins is not None:
+            return Outside(self.twins, self.orphans)
+        texts = pa.array([], pa.string())
+        twins = missing.slice(0, 0).append_column(STORED, texts).append_column(DIFFERENCE, texts)
+        return Outside(twins, self.orphans)
+
+
 def sides(
     definition: ViewDef, offline: Sequence[Row], online: Sequence[Online], *, watermark: datetime = NOW
 ) -> ViewSides:
@@ -136,14 +178,17 @@ def sides(
     truth = latest(offline, NOW, definition)
     known = {row.key for row in offline}
     extra = [row for row in online if row.key not in known]
+    whole = Chunk(
+        truth,
+        online_table(truth.column("key").to_pylist(), online, definition),
+        latest(offline, watermark, definition),
+    )
     return ViewSides(
         view=definition,
         features=definition.features,
         as_of=NOW,
         watermark=watermark,
-        truth=truth,
-        expected=latest(offline, watermark, definition),
-        online=online_table(truth.column("key").to_pylist(), online, definition),
-        orphans=online_table([row.key for row in extra], extra, definition),
+        rows=Rows(whole, definition),
         evidence=RowEvidence(offline, definition, watermark),
+        listing=Listing(online_table([row.key for row in extra], extra, definition)),
     )

@@ -7,10 +7,11 @@ import pyarrow as pa
 import pytest
 
 from skewguard.checks.parity import check_parity
+from skewguard.compare.sides import Chunk, ViewSides
 from skewguard.config import ServicePolicy
 from skewguard.definitions import FieldDef
 from skewguard.findings import Cause, CheckResult
-from tests.checks.builders import ABSENT, CORRUPT, NOW, Online, Row, hours, sides, view
+from tests.checks.builders import ABSENT, CORRUPT, NOW, Listing, Online, Row, Rows, hours, sides, view
 
 F = FieldDef("f", "DOUBLE")
 VIEW = view(F)
@@ -119,9 +120,11 @@ def test_a_backfill_stamped_after_the_watermark_does_not_hide_lost_keys() -> Non
 
 def test_a_corrupt_timestamp_is_corrupt_and_not_old() -> None:
     both = sides(VIEW, [row(5, 1.0)], [Online(1, hours(5), (CORRUPT,))], watermark=hours(3))
-    index = both.online.column_names.index("__event_ts")
-    blank = both.online.set_column(index, "__event_ts", pa.array([None], both.online.schema.field(index).type))
-    result = check_parity([replace(both, online=blank)], ServicePolicy())
+    whole = both.rows.whole
+    index = whole.online.column_names.index("__event_ts")
+    blank = whole.online.set_column(index, "__event_ts", pa.array([None], whole.online.schema.field(index).type))
+    rows = replace(both.rows, whole=replace(whole, online=blank))
+    result = check_parity([replace(both, rows=rows)], ServicePolicy())
     assert causes(result) == {("corrupt_value", None): 1}
 
 
@@ -137,10 +140,8 @@ def test_names_of_a_repository_never_meet_ours(name: str) -> None:
     plain = view(feature)
     definition = replace(plain, join_keys=(FieldDef(name, "INT64"),), features=(FieldDef("e_due", "DOUBLE"),))
     both = sides(view(FieldDef("e_due", "DOUBLE")), [row(5, 1.0), row(5, 2.0, key=2)], [online(5, 9.0)])
-    tables = {
-        part: getattr(both, part).rename_columns([name if c == "key" else c for c in getattr(both, part).column_names])
-        for part in ("truth", "expected", "online", "orphans")
-    }
+    assert isinstance(both.rows, Rows)
+    assert isinstance(both.listing, Listing)
 
     class Renamed:
         def known(self, keys: pa.Table) -> pa.Table:
@@ -158,7 +159,13 @@ def test_names_of_a_repository_never_meet_ours(name: str) -> None:
         def _back(self, table: pa.Table) -> pa.Table:
             return table.rename_columns([name if c == "key" else c for c in table.column_names])
 
-    renamed = replace(both, view=definition, features=definition.features, evidence=Renamed(), **tables)
+    parts = ("truth", "online", "expected")
+    chunk = Chunk(*(Renamed()._back(getattr(both.rows.whole, part)) for part in parts))
+    listing = Listing(Renamed()._back(both.listing.orphans), Renamed()._back(both.listing.outside(chunk.truth).twins))
+    renamed = replace(
+        both, view=definition, features=definition.features, evidence=Renamed(), rows=Rows(chunk, definition),
+        listing=listing,
+    )  # fmt: skip
     result = check_parity([renamed], ServicePolicy())
     assert causes(result) == {("missing_online", None): 1, ("unexplained", "e_due"): 1}
     assert {f.samples[0]["entity"][name] for f in result.findings} == {1, 2}
@@ -286,9 +293,10 @@ def test_hostile_names_do_not_break_the_sql() -> None:
     assert run(definition, offline, [Online(1, hours(5), ("z",))]) == {("unexplained", feature.name): 1}
 
 
-def twins(*keys: int) -> pa.Table:
+def with_twins(both: ViewSides, *keys: int) -> ViewSides:
     columns = {"__stored": [f"STRING '{k}'" for k in keys], "__difference": ["INT64 stored as STRING"] * len(keys)}
-    return pa.table({"key": pa.array(keys, pa.int64()), **columns})
+    twins = pa.table({"key": pa.array(keys, pa.int64()), **columns})
+    return replace(both, listing=replace(both.listing, twins=twins))
 
 
 @pytest.mark.parametrize(
@@ -307,13 +315,13 @@ def twins(*keys: int) -> pa.Table:
 def test_a_twin_key_goes_before_a_missing_row_and_nothing_else(
     offline: list[Row], stored: list[Online], watermark: float, expected: dict[Any, int]
 ) -> None:
-    both = replace(sides(VIEW, offline, stored, watermark=hours(watermark)), twins=twins(1))
+    both = with_twins(sides(VIEW, offline, stored, watermark=hours(watermark)), 1)
     assert causes(check_parity([both], ServicePolicy())) == expected
 
 
 def test_the_twins_are_shown() -> None:
     offline = [row(5, float(k), key=k) for k in range(20)]
-    both = replace(sides(VIEW, offline, [], watermark=hours(3)), twins=twins(*range(20)))
+    both = with_twins(sides(VIEW, offline, [], watermark=hours(3)), *range(20))
     (found,) = check_parity([both], ServicePolicy()).findings
     assert found.evidence["differences"] == {"INT64 stored as STRING": 20}
     assert len(found.evidence["twins"]) == 10

@@ -17,7 +17,8 @@ from skewguard.errors import ConfigurationError, StoreUnavailableError
 from skewguard.online.connection import RedisSettings, connect, label_of
 from skewguard.online.embedded import EmbeddedRedis, server_binary
 from skewguard.online.materializer import delete_view_rows, write_rows
-from skewguard.online.reader import read_view, scan_entities
+from skewguard.online.reader import read_view
+from skewguard.online.scan import scan_view
 from tests.online.views import NOW, hours, rows, view
 
 pytestmark = pytest.mark.slow
@@ -79,9 +80,9 @@ def test_rows_are_spread_written_read_scanned_and_removed(client: Any, nodes: li
     assert write_rows(client, "prod", V, table).overwritten_equal == 499
     asked = pa.table({"k": [499, 7, 1000]})
     assert read_view(client, "prod", V, asked).column("a").to_pylist() == [499, 7, None]
-    assert sorted(scan_entities(client, "prod", V).column("k").to_pylist()) == list(range(500))
+    assert sorted(scan_view(client, "prod", V).entities.column("k").to_pylist()) == list(range(500))
     assert delete_view_rows(client, "prod", V, table) == 500
-    assert scan_entities(client, "prod", V).num_rows == 0
+    assert scan_view(client, "prod", V).entities.num_rows == 0
     assert label_of(client).startswith("Redis (cluster) at 127.0.0.1:")
 
 

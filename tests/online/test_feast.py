@@ -20,7 +20,8 @@ from skewguard.feast_repo import FeastRepo, quiet_feast
 from skewguard.online.embedded import EmbeddedRedis
 from skewguard.online.keys import feature_field, parse_key
 from skewguard.online.materializer import delete_view_rows, write_rows
-from skewguard.online.reader import read_view, scan_entities
+from skewguard.online.reader import read_view
+from skewguard.online.scan import scan_view
 from tests.online.feast_values import ValueType, feast_bytes, parsed
 from tests.online.views import NOW, dump, hours, rows, view
 
@@ -178,9 +179,9 @@ def test_we_read_what_feast_wrote(repo: FeastRepo, client: Any) -> None:
     for name in (*FEATURES, "__event_ts"):
         assert read.column(name).slice(0, 6).to_pylist() == FULL.column(name).to_pylist(), name
         assert read.column(name).type == FULL.column(name).type
-    scanned = scan_entities(client, PROJECT, every_view(repo)).to_pylist()
+    scanned = scan_view(client, PROJECT, every_view(repo)).entities.to_pylist()
     assert sorted((row["shop_id"], row["no"]) for row in scanned) == sorted(KEYS)
-    assert scan_entities(client, PROJECT, repo.view("other")).num_rows == 0
+    assert scan_view(client, PROJECT, repo.view("other")).entities.num_rows == 0
 
 
 def test_feast_reads_what_we_wrote(repo: FeastRepo, client: Any) -> None:

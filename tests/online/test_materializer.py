@@ -22,7 +22,8 @@ from skewguard.online.embedded import EmbeddedRedis
 from skewguard.online.key_columns import entity_keys
 from skewguard.online.keys import feature_field, timestamp_field
 from skewguard.online.materializer import WriteStats, delete_view_rows, write_rows
-from skewguard.online.reader import read_view, scan_entities
+from skewguard.online.reader import read_view
+from skewguard.online.scan import scan_view
 from skewguard.online.timestamps import encode_timestamp
 from tests.online.views import NOW, dump, hours, rows, view
 
@@ -87,7 +88,7 @@ def test_a_dry_run_counts_and_writes_nothing(client: Any) -> None:
     assert dump(client) == before
     assert all(client.ttl(key) == -1 for key in before)
     assert counts(write_rows(client, "p", V, mixed)) == expected
-    assert scan_entities(client, "p", V).num_rows == 4
+    assert scan_view(client, "p", V).entities.num_rows == 4
 
 
 TIMES = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999) | st.integers(-2_000_001, 2_000_001)
@@ -205,7 +206,7 @@ def test_deleting_never_takes_a_newer_row(client: Any) -> None:
     table = pa.table({"k": [0, 1, 2, 3], "__event_ts": limits})
     assert delete_view_rows(client, "p", V, table, dry_run=True) == 3
     assert delete_view_rows(client, "p", V, table) == 3
-    assert scan_entities(client, "p", V).column("k").to_pylist() == [0]
+    assert scan_view(client, "p", V).entities.column("k").to_pylist() == [0]
 
 
 def test_a_feature_whose_field_looks_like_a_timestamp_does_not_keep_the_key(client: Any) -> None:

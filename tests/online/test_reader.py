@@ -17,7 +17,8 @@ from skewguard.online.encoding import encode_value
 from skewguard.online.key_columns import entity_keys
 from skewguard.online.keys import feature_field, timestamp_field
 from skewguard.online.materializer import write_rows
-from skewguard.online.reader import read_view, scan_entities
+from skewguard.online.reader import read_view
+from skewguard.online.scan import scan_view
 from skewguard.online.timestamps import encode_timestamp
 from tests.online.views import NOW, hours, rows, view
 
@@ -132,13 +133,13 @@ def test_some_features_renamed_columns_and_no_rows(client: Any) -> None:
 def test_a_view_without_entities(client: Any) -> None:
     rates = view("rates", {}, {"euro": "DOUBLE"})
     asked = pa.table({"anything": [1, 2, 3]})
-    assert scan_entities(client, "prod", rates).num_rows == 0
+    assert scan_view(client, "prod", rates).entities.num_rows == 0
     assert read_view(client, "prod", rates, asked).column("__row_state").to_pylist() == ["key_absent"] * 3
     write_rows(client, "prod", rates, rows(rates, [(1.1, hours(3)), (1.2, hours(1)), (1.3, hours(2))]))
     table = read_view(client, "prod", rates, asked)
     assert table.column("euro").to_pylist() == [1.2] * 3
     assert table.column("__event_ts").to_pylist() == [hours(1)] * 3
-    scanned = scan_entities(client, "prod", rates)
+    scanned = scan_view(client, "prod", rates).entities
     assert (scanned.num_rows, scanned.column_names) == (1, [])
     assert read_view(client, "prod", rates, scanned).column("euro").to_pylist() == [1.2]
 
@@ -153,13 +154,18 @@ def test_a_scan_finds_the_views_entities_and_no_others(client: Any) -> None:
     write_rows(client, "prod", twin, rows(twin, [("other dtype", 1, 1, NOW)]))
     client.set(b"\x02\x00\x00\x00garbage-prod", "x")
     done: list[int] = []
-    table = scan_entities(client, "prod", STATS, batch_size=2, progress=done.append)
+    stored = scan_view(client, "prod", STATS, batch_size=2, progress=done.append)
+    table = stored.entities
     assert table.schema == pa.schema([("shop", pa.string()), ("no", pa.int64())])
     assert sorted(table.to_pylist(), key=lambda row: row["no"]) == [{"shop": "prod", "no": n} for n in range(5)]
-    assert sum(done) == 6
-    assert scan_entities(client, "nonprod", STATS).column("shop").to_pylist() == ["nonprod"] * 5
-    assert scan_entities(client, "od", STATS).num_rows == 0
-    assert scan_entities(client, "prod", single).to_pylist() == [{"no": 77}]
+    assert sum(done) == 12  # all that the pattern finds, of "nonprod" and under other dtypes too
+    assert stored.strays.to_pylist() == [
+        {"shop": "other dtype", "__dtype__shop": "STRING", "no": "1", "__dtype__no": "INT32"}
+    ]
+    assert scan_view(client, "prod", STATS, only=lambda keys: keys.slice(0, 0)).entities.num_rows == 0
+    assert scan_view(client, "nonprod", STATS).entities.column("shop").to_pylist() == ["nonprod"] * 5
+    assert scan_view(client, "od", STATS).entities.num_rows == 0
+    assert scan_view(client, "prod", single).entities.to_pylist() == [{"no": 77}]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +181,7 @@ def test_join_keys_of_every_dtype_are_read_and_scanned(client: Any, dtype: str, 
     written = rows(definition, [(value, i, NOW) for i, value in enumerate(values)])
     write_rows(client, "prod", definition, written)
     assert read_view(client, "prod", definition, written).column("n").to_pylist() == [0, 1, 2]
-    scanned = scan_entities(client, "prod", definition)
+    scanned = scan_view(client, "prod", definition).entities
     assert scanned.schema.field("key").type == dtypes.arrow_type(dtype)
     assert sorted(scanned.column("key").to_pylist()) == sorted(values)
 
@@ -196,5 +202,5 @@ def test_a_server_that_dies_while_it_is_read() -> None:
         assert seen[0] == 100
         assert len(seen) < 5
         with pytest.raises(StoreUnavailableError, match="not reachable"):
-            scan_entities(client, "prod", OTHER)
+            scan_view(client, "prod", OTHER)
         client.close()
