@@ -42,6 +42,7 @@ class Reading:
     sample: float = 1.0
     keys_per_second: float | None = None
     progress: Told | None = None
+    chunk_rows: int = CHUNK_ROWS
 
     @property
     def keys(self) -> list[str]:
@@ -90,7 +91,7 @@ class StoredRows:
     def chunks(self) -> Iterator[Chunk]:
         """One at least, be it empty."""
         self._load()
-        width = min(CHUNK_ROWS, max(1000, CHUNK_CELLS // max(1, len(self.reading.features))))
+        width = min(self.reading.chunk_rows, max(1000, CHUNK_CELLS // max(1, len(self.reading.features))))
         total = self._count(self._table)
         for start in range(0, max(total, 1), width):
             truth = self._part(start, width)
@@ -211,7 +212,10 @@ class StoredOutside:
         finally:
             reading.con.execute("DROP TABLE __known")
         twins, others = self._twins(missing, stored.strays, stored.entities)
-        return Outside(twins, reading.online(reading.sampled(others)))
+        orphans = reading.sampled(others)
+        if reading.keys:  # a scan gives them in no order
+            orphans = orphans.sort_by([(name, "ascending") for name in reading.keys])
+        return Outside(twins, reading.online(orphans))
 
     def _store_known(self) -> None:
         """The Redis keys of all entities of the source, of any time."""
