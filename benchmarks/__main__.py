@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import online, replay, retrieval, serving
+from benchmarks import online, parity, replay, retrieval, serving
 from benchmarks.cases import Case, Row, measure
 from benchmarks.data import Sizes, write_repo
 from skewguard.online.embedded import EmbeddedRedis
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
-PARTS = ("retrieval", "materialize", "bulk-read", "serving", "replay")
+PARTS = ("retrieval", "materialize", "bulk-read", "serving", "parity", "replay")
 
 
 def main() -> None:
@@ -51,6 +51,8 @@ def _cases(part: str, folder: Path, redis: EmbeddedRedis, large: bool) -> Iterat
         client.flushall()
     if part == "retrieval":
         yield from retrieval.cases(folder, address, large=large)
+    elif part == "parity":
+        yield from parity.cases(folder, address)
     elif part == "replay":
         yield from replay.cases(folder, address)
     elif part == "materialize":

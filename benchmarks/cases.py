@@ -29,6 +29,8 @@ class Case:
     floor: Run | None = None
     target: str = ""
     also: dict[str, Any] = field(default_factory=dict)
+    named: dict[str, str] = field(default_factory=dict)
+    """What to call a side on the screen, where it is not what its place says."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Row:
             "times_floor": None if (ratio := self.ratio("floor")) is None else 1 / ratio,
             "target": self.case.target,
             "also": self.case.also,
+            "named": self.case.named,
             "runs": self.runs,
         }
 
@@ -68,15 +71,16 @@ class Row:
         """For the screen."""
         parts = [f"{self.case.name:<44}"]
         for side, median in self.medians.items():
+            name = self.case.named.get(side, side)
             parts.append(
-                f"{side} {median:10,.3f} {self.case.unit}"
+                f"{name} {median:10,.3f} {self.case.unit}"
                 if median < 100
-                else f"{side} {median:10,.0f} {self.case.unit}"
+                else f"{name} {median:10,.0f} {self.case.unit}"
             )
         if (ratio := self.ratio("feast")) is not None:
-            parts.append(f"{ratio:6.1f} x Feast")
+            parts.append(f"{ratio:6.1f} x {self.case.named.get('feast', 'Feast')}")
         if (floor := self.ratio("floor")) is not None:
-            parts.append(f"{1 / floor:5.2f} x floor")
+            parts.append(f"{1 / floor:5.2f} x {self.case.named.get('floor', 'floor')}")
         if self.case.target:
             parts.append(f"(asked: {self.case.target})")
         return "  ".join(parts)
