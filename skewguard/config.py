@@ -101,6 +101,7 @@ class ServicePolicy(_Strict):
     verdict_max_age: Duration | None = timedelta(days=2)
     causes: dict[str, Action] = Field(default_factory=lambda: dict(DEFAULT_ACTIONS))
     severities: dict[str, Action] = Field(default_factory=lambda: dict(_SEVERITIES))
+    contracts: tuple[str, ...] = ()
     max_rate: dict[str, Share] = Field(default_factory=dict)
     min_coverage: float = Field(default=0.95, ge=0, le=1)
     min_rows: int = Field(default=1, ge=0)

@@ -19,6 +19,7 @@ from skewguard.checks.definition import check_definition
 from skewguard.checks.freshness import ViewFreshness, check_freshness
 from skewguard.checks.parity import check_parity
 from skewguard.collect import Collected, Collector, Progress
+from skewguard.contracts_in_use import contracts_in_use
 from skewguard.definitions import ServiceDef
 from skewguard.errors import ConfigurationError, StoreUnavailableError
 from skewguard.files import write_atomically
@@ -113,7 +114,7 @@ def run_checks(workspace: Workspace, service: ServiceDef, context: RunContext) -
         checks.append(guarded(name, check))
 
     attempt("preflight", lambda: preflight(workspace, service, context.as_of))
-    attempt("definition", lambda: check_definition(service, workspace.state.contract(service.name)))
+    attempt("definition", lambda: check_definition(service, contracts_in_use(workspace, service.name)))
     with connect_offline(policy.memory_limit) as con:
         attempt("freshness", lambda: _freshness(workspace, service, context.as_of, con))
 
