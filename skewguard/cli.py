@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -394,30 +395,29 @@ def repair(
     remove_orphans: Annotated[
         bool, typer.Option("--remove-orphans", help="Also remove rows of entities that offline does not know.")
     ] = False,
+    run: Annotated[str | None, typer.Option(help="Only what is still wrong of this run's findings.")] = None,
     json: Json = False,
 ) -> None:
-    """Show what would be put right online; apply it with --yes (or when asked at a terminal)."""
+    """Show what would be put right online; apply it with --yes (or when asked at a terminal).
+
+    What was written is read back; the rows before and after are kept in .skewguard/repairs. Exit code 1 where they are
+    not as they should be.
+    """
     guard = _guard(repo, as_of)
-    plan = guard.plan_repair(service, as_of=as_of, remove_orphans=remove_orphans)
+    plan = guard.plan_repair(service, as_of=as_of, remove_orphans=remove_orphans, run=run)
     if not json:
         _print("\n".join(plan.lines()))
-    if plan.is_empty:
-        if json:
-            _json({"plan": plan.lines(), "applied": False, "views": []})
-        return
-    if not yes and not (sys.stdin.isatty() and not json and typer.confirm("Apply?")):
-        if json:
-            _json({"plan": plan.lines(), "applied": False, "views": []})
-        else:
-            _print("Nothing was changed. Run again with --yes to apply.")
-        return
-    outcomes = guard.repair(plan)
+    apply = not plan.is_empty and (yes or (sys.stdin.isatty() and not json and typer.confirm("Apply?")))
+    outcomes = guard.repair(plan) if apply else []
     if json:
-        views = [{"view": o.view, "written": o.written, "removed": o.removed, "refused": o.refused} for o in outcomes]
-        _json({"plan": plan.lines(), "applied": True, "views": views})
-        return
-    for o in outcomes:
-        _print(f"{o.view}: {o.written:,} written, {o.removed:,} removed, {o.refused:,} refused (newer online)")
+        _json({**plan.to_dict(), "applied": apply, "outcomes": [asdict(outcome) for outcome in outcomes]})
+    elif apply:
+        _print("\n".join(outcome.line() for outcome in outcomes))
+        _print(f"Before and after: {guard.state.root / 'repairs'}")
+    elif not plan.is_empty:
+        _print("Nothing was changed. Run again with --yes to apply.")
+    if any(outcome.unlike for outcome in outcomes):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -1,10 +1,16 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and their names."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+from urllib.parse import quote
+
+
+def file_name(name: str) -> str:
+    """A service's or view's name as a file name, percent-encoded; ``urllib.parse.unquote`` is the way back."""
+    return quote(name, safe="~").replace(".", "%2E")
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ from skewguard.workspace import Clock, Workspace, utc, wall_clock
 
 if TYPE_CHECKING:
     from skewguard.collect import Progress
-    from skewguard.findings import CheckResult
+    from skewguard.findings import CheckResult, Run
     from skewguard.materialize import Materialized
     from skewguard.offline.retrieve import Retrieval
     from skewguard.repair import RepairPlan, ViewOutcome
@@ -268,35 +268,51 @@ class SkewGuard(Workspace):
         return log_span(LogFolder.of(self.path), service, start, end)
 
     def plan_repair(
-        self, service: str, *, as_of: datetime | str | None = None, remove_orphans: bool = False
+        self,
+        service: str,
+        *,
+        as_of: datetime | str | None = None,
+        remove_orphans: bool = False,
+        run: Run | str | None = None,
     ) -> RepairPlan:
         """What a repair of one feature service would do now, over all entities. Changes nothing.
 
-        Rows of entities that offline does not know stay, unless ``remove_orphans``.
+        Rows of entities that offline does not know stay, unless ``remove_orphans``. With ``run`` (or its id), only what
+        is still wrong of that run's findings. Raises UnknownNameError for a run that is not stored.
         """
         from skewguard import running
+        from skewguard.history import History
         from skewguard.offline.asof import latest_rows
-        from skewguard.repair import plan_repair
+        from skewguard.repair import Asked, RepairPlan, plan_repair
 
-        definition = self.feast.service(service)
-        with running.stores(self) as (con, client):
-            collected = running.collect(self, definition, utc(as_of, self.clock), con, client, sample=1.0)
-            policy = self.policy.for_service(service)
-            return plan_repair(
-                service,
-                collected.sides,
-                policy,
-                lambda view, at: latest_rows(con, view, at),
-                remove_orphans=remove_orphans,
-            )
+        definition, policy = self.feast.service(service), self.policy.for_service(service)
+        moment = utc(as_of, self.clock)
+        found = History(self.state.history).run(run) if isinstance(run, str) else run
+        if found is not None and found.service != service:
+            raise BadInputError("run", f"{found.run_id} of {found.service!r}", f"a run of {service!r}")
+        asked = Asked(None if found is None else found.findings, remove_orphans)
+        with running.stores(self, policy.memory_limit) as (con, client):
+            collected = running.collect(self, definition, moment, con, client, sample=1.0)
+            views = plan_repair(collected.sides, policy, lambda view, at: latest_rows(con, view, at), asked)
+        return RepairPlan(service, moment, views, None if found is None else found.run_id)
 
     def repair(self, plan: RepairPlan) -> list[ViewOutcome]:
-        """Apply a plan. Never overwrites a newer online value. Raises StoreUnavailableError; running again goes on."""
+        """Apply a plan, and read back what was written. Never overwrites a newer online value.
+
+        The plan, the touched rows before and after, and the outcome are kept in ``.skewguard/repairs``. Raises
+        StoreUnavailableError; running again goes on.
+        """
         from skewguard import running
         from skewguard.repair import apply_repair
+        from skewguard.repair_log import RepairLog
 
+        if plan.is_empty:
+            return []
+        log = RepairLog.begin(self.state, plan, self.clock())
         with running.stores(self) as (_, client):
-            return apply_repair(plan, client, self.feast.project, running.key_ttl(self.path))
+            outcomes = apply_repair(plan, client, self.feast.project, running.key_ttl(self.path), log.keep)
+        log.end(outcomes, self.clock())
+        return outcomes
 
 
 def _look_back(value: timedelta | str | None) -> timedelta:

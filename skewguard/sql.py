@@ -7,6 +7,8 @@ from datetime import datetime
 EVENT_TS, CREATED_TS, ROW_STATE = "__event_ts", "__created_ts", "__row_state"
 CELL_STATES = ABSENT, NULL, VALUE, CORRUPT = "absent", "null", "value", "corrupt"
 """The states of a stored field: nil, empty bytes, a value of the declared dtype, anything else."""
+KEY_ABSENT, VIEW_ABSENT, PRESENT = "key_absent", "view_absent", "present"
+"""The states of a row online: no such key, no row of the view under it, a row."""
 STATE_PREFIX = "__state__"
 """Before a feature's name: the column that tells the state of its cells."""
 ROW_ID = "__id"

@@ -11,7 +11,7 @@ from typing import Any
 
 from skewguard.contract import FeatureContract, iso
 from skewguard.errors import BadInputError, ConfigurationError
-from skewguard.files import write_atomically
+from skewguard.files import file_name, write_atomically
 from skewguard.findings import Run, Verdict
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -51,9 +51,13 @@ class State:
             raise BadInputError("run id", repr(run_id), "letters, digits, '-', '_' and '.'")
         return self.root / "runs" / run_id
 
+    def repair_directory(self, name: str) -> Path:
+        """The folder of one repair: its plan, the rows before and after."""
+        return self.root / "repairs" / name
+
     def contract_path(self, service: str) -> Path:
         """The service's current contract."""
-        return self.root / "contracts" / f"{_file_name(service)}.json"
+        return self.root / "contracts" / f"{file_name(service)}.json"
 
     def contract(self, service: str) -> FeatureContract | None:
         """The service's current contract, None where no training set was built yet; raises ConfigurationError."""
@@ -62,7 +66,7 @@ class State:
 
     def gate_path(self, service: str) -> Path:
         """The file that serving watches."""
-        return self.root / "gate" / f"{_file_name(service)}.json"
+        return self.root / "gate" / f"{file_name(service)}.json"
 
     def write_gate(self, run: Run) -> None:
         """Publish a run's verdict to serving and training."""
@@ -95,8 +99,3 @@ class State:
             raise ConfigurationError(
                 f"{path}: not a gate state ({type(error).__name__}: {error}); run `skewguard check` to write a new one."
             ) from error
-
-
-def _file_name(service: str) -> str:
-    """A service's name as a file name: what is not a letter, digit, '-' or '_' becomes its hexadecimal code."""
-    return re.sub(r"[^A-Za-z0-9_-]", lambda match: f"%{ord(match[0]):02x}", service)

@@ -9,11 +9,15 @@ from skewguard.findings import Cause
 
 @dataclass(frozen=True)
 class CauseInfo:
-    """``says`` completes "<n> rows of <view> ..."; ``advice`` is what to do; ``repairable`` from offline rows."""
+    """``says`` completes "<n> rows of <view> ..."; ``advice`` is what to do; ``repairable`` from offline rows.
+
+    ``comes_back``: whoever writes the online value makes it wrong, so that a repair lasts until the next write.
+    """
 
     says: str
     advice: str
     repairable: bool = False
+    comes_back: bool = False
 
 
 _REPAIR = "Run `skewguard repair`: it shows its plan, then writes the expected values."
@@ -62,42 +66,56 @@ CATALOGUE: dict[Cause, CauseInfo] = {
         "Make the writer's join key the dtype and the text that the entity has, then run `skewguard repair`; "
         "the rows under the other keys stay until you delete them.",
         repairable=True,
+        comes_back=True,
     ),
     Cause.COLUMN_SWAP: CauseInfo(
         "hold another column's values",
         _PIPELINE + " (it mixed columns up), then run `skewguard repair`.",
         repairable=True,
+        comes_back=True,
     ),
     Cause.CATEGORY_RECODE: CauseInfo(
         "are a one-to-one renaming of the offline categories",
         _PIPELINE + " (use the encoding that training uses), then run `skewguard repair`.",
         repairable=True,
+        comes_back=True,
     ),
     Cause.STRING_NORMALIZATION: CauseInfo(
         "hold the same text in another form",
         _PIPELINE + " (normalize in one place, before both stores), then run `skewguard repair`.",
         repairable=True,
+        comes_back=True,
     ),
     Cause.UNIT_SCALE: CauseInfo(
         "are a constant multiple of the offline value",
         _PIPELINE + " (its unit changed), then run `skewguard repair`.",
         repairable=True,
+        comes_back=True,
     ),
     Cause.CONSTANT_OFFSET: CauseInfo(
-        "are the offline value plus a constant", _PIPELINE + ", then run `skewguard repair`.", repairable=True
+        "are the offline value plus a constant",
+        _PIPELINE + ", then run `skewguard repair`.",
+        repairable=True,
+        comes_back=True,
     ),
     Cause.TIMEZONE_SHIFT: CauseInfo(
         "are off by a fixed whole number of minutes",
         _PIPELINE + " (local time written as UTC), then run `skewguard repair`.",
         repairable=True,
+        comes_back=True,
     ),
     Cause.NULL_DEFAULT: CauseInfo(
         "are null on one side and a constant fill on the other",
         _PIPELINE + " (it fills nulls), then run `skewguard repair`.",
         repairable=True,
+        comes_back=True,
     ),
     Cause.TYPE_CAST: CauseInfo(
-        "lost precision in a cast", "Declare the dtype that the source has, apply, and materialize again."
+        "lost precision in a cast",
+        "Declare the dtype that the source has, or write with `skewguard materialize`, which casts nothing; then run "
+        "`skewguard repair`.",
+        repairable=True,
+        comes_back=True,
     ),
     Cause.TRANSFORM_DIVERGENCE: CauseInfo(
         "were computed otherwise online than offline, from equal inputs",

@@ -62,16 +62,22 @@ def check_parity(
 def _check_view(sides: ViewSides, policy: ServicePolicy) -> tuple[list[Finding], list[FeatureStats], dict[str, Any]]:
     comparison = Comparison(sides, lambda feature: policy.tolerance_for(sides.view.name, feature), policy.memory_limit)
     try:
-        findings = _row_findings(comparison)
-        by_feature: dict[str, dict[str, int]] = {f.name: {} for f in sides.features}
-        for finding in findings:
-            for name, count in finding.evidence.get("cells", {}).items():
-                by_feature[name][finding.cause.value] = by_feature[name].get(finding.cause.value, 0) + count
-        findings += _cell_findings(comparison, by_feature)
-        findings += _orphan_findings(comparison)
+        findings, by_feature = compared_findings(comparison)
         return findings, _feature_stats(comparison, by_feature), _summary(comparison)
     finally:
         comparison.close()
+
+
+def compared_findings(comparison: Comparison) -> tuple[list[Finding], dict[str, dict[str, int]]]:
+    """The findings of a compared view, and the differing cells by feature and cause."""
+    findings = _row_findings(comparison)
+    by_feature: dict[str, dict[str, int]] = {f.name: {} for f in comparison.sides.features}
+    for finding in findings:
+        for name, count in finding.evidence.get("cells", {}).items():
+            by_feature[name][finding.cause.value] = by_feature[name].get(finding.cause.value, 0) + count
+    findings += _cell_findings(comparison, by_feature)
+    findings += _orphan_findings(comparison)
+    return findings, by_feature
 
 
 def _row_findings(comparison: Comparison) -> list[Finding]:

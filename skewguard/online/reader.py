@@ -17,9 +17,7 @@ from skewguard.online.connection import guarded
 from skewguard.online.fetch import Fetched, Pace, fetch
 from skewguard.online.key_columns import column_as, entity_keys
 from skewguard.online.keys import feature_field, timestamp_field
-from skewguard.sql import ABSENT, CORRUPT, EVENT_TS, ROW_STATE, STATE_PREFIX
-
-KEY_ABSENT, VIEW_ABSENT, PRESENT = "key_absent", "view_absent", "present"
+from skewguard.sql import ABSENT, CORRUPT, EVENT_TS, KEY_ABSENT, PRESENT, ROW_STATE, STATE_PREFIX, VIEW_ABSENT
 
 Progress = Callable[[int], None]
 

@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
+
+from skewguard.files import file_name
 
 OPEN, CLOSED, BROKEN, SEGMENT = ".open", ".journal", ".broken", ".parquet"
 _HOUR = "%Y-%m-%dT%H"
@@ -68,8 +70,3 @@ class LogFolder:
         """The hours of a service that have a folder, with their beginnings, in order."""
         for folder in sorted(self.service(name).glob("????-??-??T??")):
             yield datetime.strptime(folder.name, _HOUR).replace(tzinfo=UTC), folder
-
-
-def file_name(service: str) -> str:
-    """A service's name as a file name, percent-encoded; ``unquote`` is the way back."""
-    return quote(service, safe="~").replace(".", "%2E")
