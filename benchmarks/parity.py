@@ -6,8 +6,6 @@ A hundredth of one feature's values is online in another unit. Each run is a pro
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +20,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.cases import Case
 from benchmarks.data import NOW, Sizes, write_repo
+from benchmarks.processes import run, tell
 from skewguard import SkewGuard, running
 from skewguard.causes.keys import DIFFERENCE, STORED
 from skewguard.checks.parity import check_parity
@@ -37,6 +36,7 @@ from skewguard.view_rows import CHUNK_ROWS
 SMALL, LARGE = 100_000, 1_000_000
 FEATURES = 50
 WRONG = 0.01
+_NAME = "benchmarks.parity"
 
 
 def cases(folder: Path, connection_string: str) -> Iterator[Case]:
@@ -48,8 +48,8 @@ def cases(folder: Path, connection_string: str) -> Iterator[Case]:
         yield Case(
             f"parity, {entities:,} x {FEATURES}, from the stores",
             "s",
-            _run("stores", repo, also),
-            floor=_run("redis", repo, also),
+            run(_NAME, "stores", repo, also),
+            floor=run(_NAME, "redis", repo, also),
             also=also,
             named={"floor": "reading Redis alone"},
         )
@@ -57,9 +57,9 @@ def cases(folder: Path, connection_string: str) -> Iterator[Case]:
     yield Case(
         f"parity, {LARGE:,} x {FEATURES}, two frames",
         "s",
-        _run("frames", repo, also),
-        _run("datacompy-pandas", repo, also),
-        _run("datacompy-polars", repo, also),
+        run(_NAME, "frames", repo, also),
+        run(_NAME, "datacompy-pandas", repo, also),
+        run(_NAME, "datacompy-polars", repo, also),
         also=also,
         named={"feast": "datacompy on pandas", "floor": "datacompy on Polars"},
     )
@@ -78,18 +78,6 @@ def _fill(repo: Path, entities: int) -> None:
         write_rows(client, guard.feast.project, view, wrong.drop_columns([CREATED_TS]))
         pq.write_table(rows, repo / "offline.parquet")
         pq.write_table(read_view(client, guard.feast.project, view, rows), repo / "online.parquet")
-
-
-def _run(side: str, repo: Path, also: dict[str, Any]) -> Callable[[], float]:
-    def once() -> float:
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.parity", side, str(repo)], check=True, capture_output=True, text=True
-        )
-        result = json.loads(done.stdout.splitlines()[-1])
-        also[side] = {name: value for name, value in result.items() if name != "seconds"}
-        return float(result["seconds"])
-
-    return once
 
 
 @dataclass(frozen=True)
@@ -182,10 +170,7 @@ def _main(side: str, repo: Path) -> None:
         "datacompy-pandas": lambda repo: _datacompy(repo, "pandas"),
         "datacompy-polars": lambda repo: _datacompy(repo, "polars"),
     }
-    told = sides[side](repo)
-    status = Path("/proc/self/status").read_text()
-    peak = int(status.split("VmHWM:")[1].split()[0]) / 1024**2
-    print(json.dumps({**told, "peak_gb": round(peak, 2)}, default=int))
+    tell(**sides[side](repo))
 
 
 if __name__ == "__main__":

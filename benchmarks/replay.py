@@ -6,11 +6,9 @@ Feast only retrieves; ours retrieves, reads the log, compares, and classifies. E
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.cases import Case
 from benchmarks.data import NOW, Sizes, feast_store, write_repo
+from benchmarks.processes import run, tell
 from skewguard import SkewGuard
 from skewguard.feast_repo import quiet_feast
 from skewguard.replaying import replay
@@ -41,8 +40,8 @@ def cases(folder: Path, connection_string: str) -> Iterator[Case]:
     yield Case(
         f"replay, {ROWS:,} served rows x {SIZES.features}",
         "s",
-        _run("ours", repo, peaks),
-        _run("feast", repo, peaks),
+        run("benchmarks.replay", "ours", repo, peaks),
+        run("benchmarks.replay", "feast", repo, peaks),
         None,
         "reported; Feast only retrieves",
         peaks,
@@ -93,18 +92,6 @@ def _write_log(repo: Path) -> None:
         pq.write_table(table.filter(pa.array(hours == hour)), place / "1-benchmark.parquet", compression="zstd")
 
 
-def _run(side: str, repo: Path, peaks: dict[str, Any]) -> Callable[[], float]:
-    def once() -> float:
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.replay", side, str(repo)], check=True, capture_output=True, text=True
-        )
-        result = json.loads(done.stdout.splitlines()[-1])
-        peaks[side] = {name: value for name, value in result.items() if name != "seconds"}
-        return float(result["seconds"])
-
-    return once
-
-
 def _main(side: str, repo: Path) -> None:
     if side == "ours":
         guard = SkewGuard(repo)
@@ -120,9 +107,7 @@ def _main(side: str, repo: Path) -> None:
             table = store.get_historical_features(rows, store.get_feature_service("service")).to_arrow()
         told = {"rows": table.num_rows}
     seconds = time.perf_counter() - started
-    status = Path("/proc/self/status").read_text()
-    peak = int(status.split("VmHWM:")[1].split()[0]) / 1024**2
-    print(json.dumps({"seconds": seconds, "peak_gb": round(peak, 2), **told}))
+    tell(seconds=seconds, **told)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ Each run is a process of its own, so that its peak memory is its own: ``python -
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +21,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.cases import Case
 from benchmarks.data import DEFINITIONS, NOW, Sizes, feast_store, write_repo
+from benchmarks.processes import result, tell
 from skewguard import SkewGuard
 from skewguard.feast_repo import FeastRepo, quiet_feast
 
@@ -130,15 +129,11 @@ def _times(factor: float, run: Callable[[], float]) -> Callable[[], float]:
 
 def _run(side: str, repo: Path, rows: int, peaks: dict[str, Any]) -> Callable[[], float]:
     def once() -> float:
-        command = [sys.executable, "-m", "benchmarks.retrieval", side, str(repo), str(rows)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{side}: {done.stderr[-2000:]}")
-        result = json.loads(done.stdout.splitlines()[-1])
-        peaks.setdefault("peak_gb", {})[side] = result["peak_gb"]
-        if result["checksum"] != peaks.setdefault("checksum", result["checksum"]):
+        told = result("benchmarks.retrieval", side, repo, rows)
+        peaks.setdefault("peak_gb", {})[side] = told["peak_gb"]
+        if told["checksum"] != peaks.setdefault("checksum", told["checksum"]):
             raise AssertionError(f"{side} gave other values: {result['checksum']} against {peaks['checksum']}")
-        return float(result["seconds"])
+        return float(told["seconds"])
 
     return once
 
@@ -200,12 +195,6 @@ def _bare(repo: Path, frame: pd.DataFrame, memory_limit: str | None = None) -> t
     return time.perf_counter() - started, table
 
 
-def _peak_kilobytes() -> int:
-    """Of this process; ``ru_maxrss`` would begin with what the process had that started this one."""
-    status = Path("/proc/self/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
-
-
 def main(side: str, repo: Path, rows: int) -> None:
     """One run: seconds, peak memory in GB, and a sum that must be the same on every side."""
     frame = entity_rows(rows, *_entities(repo))
@@ -217,9 +206,8 @@ def main(side: str, repo: Path, rows: int) -> None:
         seconds, table = _bare(repo, frame, MEMORY_LIMIT if side == "bare-limited" else None)
     if table.num_rows != rows:
         raise AssertionError(f"{table.num_rows} rows for {rows}")
-    peak = _peak_kilobytes() / 1e6
     checksum = round(float(np.nansum(table.column("f0").to_numpy())), 3)
-    print(json.dumps({"seconds": seconds, "peak_gb": round(peak, 2), "checksum": checksum}))
+    tell(seconds=seconds, checksum=checksum)
 
 
 if __name__ == "__main__":
