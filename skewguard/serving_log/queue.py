@@ -209,18 +209,23 @@ class LogQueue:
             if self._chunk.used:
                 taken.append(self._chunk)
                 self._chunk = self._spare.pop() if self._spare else _Chunk(_CHUNK_BYTES)
-            self._waiting_bytes = 0
         while taken:
             try:
                 self._write(taken[0])
             except OSError:
                 for chunk in taken:
                     self._failed.update(chunk.rows)
+                    self._waits_no_more(chunk)
                 raise
             chunk = taken.pop(0)
+            self._waits_no_more(chunk)
             chunk.clear()
             if len(chunk.data) == _CHUNK_BYTES and len(self._spare) < _SPARE_CHUNKS:
                 self._spare.append(chunk)
+
+    def _waits_no_more(self, chunk: _Chunk) -> None:
+        with self._lock:
+            self._waiting_bytes -= chunk.used
 
     def _write(self, chunk: _Chunk) -> None:
         journal = self._writable()
