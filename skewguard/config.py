@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from skewguard import dtypes
+from skewguard.definitions import FieldDef
 from skewguard.errors import PolicyError, UnknownNameError, nearest
 from skewguard.findings import Cause
 
@@ -121,9 +123,10 @@ class ServicePolicy(_Strict):
         """What policy makes of a cause."""
         return self.causes.get(cause.value, DEFAULT_ACTIONS[cause.value])
 
-    def tolerance_for(self, view: str, feature: str) -> Tolerance:
-        """The tolerance of one feature (key ``view:feature`` under ``tolerances``)."""
-        return self.tolerances.get(f"{view}:{feature}", self.tolerance)
+    def tolerance_for(self, view: str, feature: FieldDef) -> Tolerance:
+        """A feature's tolerance: its own (``view:feature`` under ``tolerances``), its dtype's, or the general one."""
+        by_dtype = self.tolerances.get(dtypes.element(feature.dtype) or feature.dtype, self.tolerance)
+        return self.tolerances.get(f"{view}:{feature.name}", by_dtype)
 
     def freshness_for(self, view: str) -> Freshness:
         """The freshness limits of one view."""
@@ -173,8 +176,10 @@ class Policy:
                     raise UnknownNameError(f"feature view in {self.origin} (freshness_views)", view, views)
             known = {f"{view}:{feature}" for view, features in views.items() for feature in features}
             for reference in policy.tolerances:
-                if reference not in known:
-                    raise UnknownNameError(f"feature in {self.origin} (tolerances)", reference, known)
+                if reference not in known and reference not in dtypes.NUMBERS:
+                    raise UnknownNameError(
+                        f"feature or dtype in {self.origin} (tolerances)", reference, known | dtypes.NUMBERS
+                    )
 
 
 def load_policy(repo: Path) -> Policy:

@@ -20,7 +20,7 @@ from skewguard.checks.replay import CHECK, SAMPLES, Replayed, ViewReplay
 from skewguard.collect import Progress
 from skewguard.config import ServicePolicy, Tolerance
 from skewguard.contract import iso
-from skewguard.definitions import OnDemandDef, Projection, ServiceDef
+from skewguard.definitions import FieldDef, OnDemandDef, Projection, ServiceDef
 from skewguard.findings import Cause, CheckResult, Finding
 from skewguard.offline.asof import point_in_time
 from skewguard.offline.sources import connect, source_sql
@@ -137,7 +137,7 @@ def _replay(
     windows = feast.windows()
     projections = [p for p in (_logged(p, log.columns) for p in merged_projections(service)) if p.features]
 
-    def tolerance_of(view: str) -> Callable[[str], Tolerance]:
+    def tolerance_of(view: str) -> Callable[[FieldDef], Tolerance]:
         return lambda feature: policy.tolerance_for(view, feature)
 
     views = [ViewReplay(p, tolerance_of(p.view.name), windows.get(p.view.name, ())) for p in projections]

@@ -77,6 +77,9 @@ def test_names_that_do_not_exist_are_refused() -> None:
         Policy({"tolerances": {"view:spent": {"absolute": 1}}}).check_names(services)
     with pytest.raises(UnknownNameError, match="'view'"):
         Policy({"freshness_views": {"veiw": {}}}).check_names(services)
+    with pytest.raises(UnknownNameError, match="STRING"):
+        Policy({"tolerances": {"STRING": {"absolute": 1}}}).check_names(services)
+    Policy({"tolerances": {"view:spend": {"absolute": 1}, "DOUBLE": {"relative": 0.1}}}).check_names(services)
     Policy({"tolerances": {"view:spend": {"absolute": 1}}, "services": {"churn": {}}}).check_names(services)
 
 

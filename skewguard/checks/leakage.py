@@ -168,7 +168,7 @@ def _compared(joined: JoinedRows, leak: _Leak, known: pa.Table, policy: ServiceP
 
 
 def _different(index: int, item: FieldDef, projection: Projection, policy: ServicePolicy) -> str:
-    tolerance = policy.tolerance_for(projection.view.name, item.name)
+    tolerance = policy.tolerance_for(projection.view.name, item)
     return f"NOT {equal_sql(item.dtype, f't{index}', f'o{index}', tolerance)}"
 
 

@@ -69,7 +69,7 @@ class ViewReplay:
     """The replay of one projection, a part of the rows after the other; then ``findings`` and ``details``."""
 
     projection: Projection
-    tolerance: Callable[[str], Tolerance]
+    tolerance: Callable[[FieldDef], Tolerance]
     windows: Sequence[tuple[datetime, datetime]]
     compared: int = 0
     causes: Counter[str] = field(default_factory=Counter)
@@ -87,7 +87,7 @@ class ViewReplay:
     def equal(self, index: int, offline: str, served: str) -> str:
         """The equality of a feature as SQL."""
         feature = self.features[index]
-        return equal_sql(feature.dtype, offline, served, self.tolerance(feature.name))
+        return equal_sql(feature.dtype, offline, served, self.tolerance(feature))
 
     def add(self, part: Replayed) -> pa.Table:
         """Compare some rows. Gives ``n`` and one boolean ``d_i`` a feature: does it differ?"""

@@ -16,6 +16,7 @@ from skewguard.compare.same import Mask, mask, same_rows
 from skewguard.compare.sides import Chunk, ViewSides
 from skewguard.compare.totals import Totals
 from skewguard.config import Tolerance
+from skewguard.definitions import FieldDef
 from skewguard.offline.sources import connect
 from skewguard.sql import CELL_STATES, CREATED_TS, EVENT_TS, ROW_STATE, STATE_PREFIX, literal, moment, quote
 
@@ -34,7 +35,7 @@ class Comparison:
     """
 
     def __init__(
-        self, sides: ViewSides, tolerance: Callable[[str], Tolerance], memory_limit: str | None = None
+        self, sides: ViewSides, tolerance: Callable[[FieldDef], Tolerance], memory_limit: str | None = None
     ) -> None:
         self.sides = sides
         self.keys = [key.name for key in sides.view.join_keys]
@@ -57,7 +58,7 @@ class Comparison:
     def equal(self, index: int, offline: str, online: str) -> str:
         """The equality of feature ``index`` as SQL."""
         feature = self.sides.features[index]
-        return equal_sql(feature.dtype, offline, online, self._tolerance(feature.name))
+        return equal_sql(feature.dtype, offline, online, self._tolerance(feature))
 
     def join_on(self, left: str, right: str) -> str:
         """Equal join keys of two relations of this comparison, as SQL."""

@@ -262,6 +262,18 @@ def test_tolerances_come_from_policy() -> None:
     assert causes(check_parity([both], ServicePolicy())) != {}
     loose = ServicePolicy.model_validate({"tolerances": {"v:f": {"relative": 0.02}}})
     assert causes(check_parity([both], loose)) == {}
+    of_the_dtype = ServicePolicy.model_validate({"tolerances": {"DOUBLE": {"relative": 0.02}}})
+    assert causes(check_parity([both], of_the_dtype)) == {}
+    its_own = {"DOUBLE": {"relative": 0.02}, "v:f": {"absolute": 0.5}, "INT64": {"relative": 0.9}}
+    assert causes(check_parity([both], ServicePolicy.model_validate({"tolerances": its_own}))) != {}
+
+
+def test_a_lists_tolerance_is_that_of_its_elements() -> None:
+    definition = view(FieldDef("f", "FLOAT_LIST"))
+    both = sides(definition, [Row(1, hours(5), ([1.0, 2.0],))], [Online(1, hours(5), ([1.0, 2.01],))])
+    assert causes(check_parity([both], ServicePolicy())) != {}
+    loose = ServicePolicy.model_validate({"tolerances": {"FLOAT": {"relative": 0.02}}})
+    assert causes(check_parity([both], loose)) == {}
 
 
 def test_counts_samples_and_statistics_can_be_recomputed_by_hand() -> None:
