@@ -112,6 +112,7 @@ class ServicePolicy(_Strict):
     memory_limit: str = Field(default="1GB", pattern=r"^[0-9]+(\.[0-9]+)? ?([KMGT]i?B)$")
     replay: Annotated[Literal["block", "warn", "off"], BeforeValidator(_yaml_off)] = "warn"
     replay_rows: int = Field(default=1_000_000, ge=1)
+    transform_rows: int = Field(default=200, ge=0)
     expectation_rows: int = Field(default=5000, ge=1)
     tolerance: Tolerance = Tolerance()
     tolerances: dict[str, Tolerance] = Field(default_factory=dict)

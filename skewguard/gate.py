@@ -48,7 +48,7 @@ def decide(checks: Sequence[CheckResult], policy: ServicePolicy) -> Decision:
 
 
 def _action(finding: Finding, policy: ServicePolicy) -> Action:
-    if finding.cause in BY_SEVERITY:
+    if finding.cause in BY_SEVERITY or "severity" in finding.evidence:
         severity = str(finding.evidence.get("severity", "critical"))
         # policy's action for the cause is the most that a severity can do
         action = max(policy.severities.get(severity, "block"), policy.action(finding.cause), key=_ORDER.__getitem__)

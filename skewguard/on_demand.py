@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from skewguard import dtypes
 from skewguard.definitions import ServiceDef
 from skewguard.errors import BadInputError
+from skewguard.online.on_demand import run_singleton
 
 if TYPE_CHECKING:
     from skewguard.feast_repo import FeastRepo
@@ -32,13 +33,21 @@ def add_on_demand(table: pa.Table, service: ServiceDef, repo: FeastRepo, full_fe
                 )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # user code in pandas warns about itself; it is not ours to fail on
-            result = repo.feast_on_demand(on_demand.name).transform_arrow(table, full_feature_names)
+            result = _transformed(repo.feast_on_demand(on_demand.name), table, full_feature_names)
         for feature in on_demand.features:
             output = on_demand.output_name(feature.name, full_feature_names)
             produced = output if output in result.column_names else f"{on_demand.name}__{feature.name}"
             column = result.column(produced if produced in result.column_names else feature.name)
             table = table.append_column(output, _declared(column, feature.dtype))
     return table
+
+
+def _transformed(feast_view: Any, table: pa.Table, full_feature_names: bool) -> pa.Table:
+    """The outputs; a view that takes one row is called for each, as in serving (Feast hands it whole columns here)."""
+    mode = str(getattr(feast_view.mode, "value", feast_view.mode))
+    if not (mode == "python" and feast_view.singleton and table.num_rows):
+        return feast_view.transform_arrow(table, full_feature_names)
+    return pa.table(dict(run_singleton(feast_view, table.to_pydict())))
 
 
 def _declared(column: pa.ChunkedArray, dtype: str) -> pa.ChunkedArray:

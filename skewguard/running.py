@@ -32,6 +32,7 @@ from skewguard.online.connection import connect, settings_from_repo
 from skewguard.preflighting import preflight
 from skewguard.replaying import replay
 from skewguard.training_set import library_versions
+from skewguard.transforming import transform
 
 if TYPE_CHECKING:
     from skewguard.workspace import Workspace
@@ -124,6 +125,8 @@ def run_checks(workspace: Workspace, service: ServiceDef, context: RunContext) -
                 return check_parity(collected.sides, policy, collected.skipped)
 
         attempt("parity", parity)
+        if service.on_demand:
+            attempt("transform", lambda: transform(workspace, service, context.as_of, con))
         if policy.replay != "off":
             attempt("replay", lambda: replay(workspace, service, context.as_of, context.progress))
         attempt("expectations", lambda: check_online(workspace, service, context.as_of, con))
@@ -160,7 +163,6 @@ def _judged(workspace: Workspace, service: ServiceDef, context: RunContext, chec
             "policy": workspace.policy.origin,
             "fingerprints": service.fingerprints(),
             "versions": library_versions(),
-            "on_demand_features_not_compared": [f.name for od in service.on_demand for f in od.features],
             "sample": policy.sample,
         },
     )

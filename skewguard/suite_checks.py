@@ -15,10 +15,9 @@ import pyarrow.compute as pc
 from skewguard.checks.expectations import CHECK, check_suite, no_suite
 from skewguard.contract import iso
 from skewguard.definitions import ServiceDef
-from skewguard.digest import row_hashes
 from skewguard.expectations.suites import Suite, load_suite, suite_path
 from skewguard.findings import CheckResult
-from skewguard.offline.asof import latest_rows
+from skewguard.sampled_entities import sampled_entities
 from skewguard.vectors import NOT_FOUND, OUTSIDE_MAX_AGE, online_vectors
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def _suite(workspace: Workspace, service: ServiceDef) -> Suite | None:
 def _sampled_vectors(
     workspace: Workspace, service: ServiceDef, as_of: datetime, con: duckdb.DuckDBPyConnection, rows: int
 ) -> tuple[pa.Table, dict[str, Any]]:
-    entities, combined = _entities(service, as_of, con, rows)
+    entities, combined = sampled_entities(service, as_of, con, rows)
     vectors = online_vectors(workspace.feast, service, entities, as_of)
     names = [f.name for f in service.outputs()]
     found = np.ones(vectors.num_rows, dtype=bool)
@@ -99,25 +98,3 @@ def _sampled_vectors(
         "keys_combined_by_position": combined,
     }
     return vectors.select(names).filter(pa.array(found)), details
-
-
-def _entities(service: ServiceDef, as_of: datetime, con: duckdb.DuckDBPyConnection, rows: int) -> tuple[pa.Table, bool]:
-    """At most ``rows`` entity rows, by entity hash; True where no view holds all keys and they were combined."""
-    wanted = [key.name for key in service.join_keys]
-    sampled: dict[str, pa.Array] = {}
-    for projection in sorted(service.projections, key=lambda p: -len(p.keys)):
-        names = [key.name for key, _ in projection.keys]
-        if not names or all(column in sampled for _, column in projection.keys):
-            continue
-        keys = latest_rows(con, projection.view, as_of, features=[]).select(names)
-        for name in names:
-            keys = keys.filter(keys.column(name).is_valid())
-        keys = keys.take(np.argsort(row_hashes(keys, names), kind="stable")[:rows])
-        for key, column in projection.keys:
-            sampled.setdefault(column, keys.column(key.name).combine_chunks())
-        if set(wanted) <= set(sampled) and len(names) == len(wanted):
-            return pa.table({column: sampled[column] for column in wanted}), False
-    if not wanted:
-        return pa.table({"__entityless": pa.array([True])}), False
-    count = 0 if any(not len(column) for column in sampled.values()) else max(len(c) for c in sampled.values())
-    return pa.table({c: sampled[c].take(np.arange(count) % max(len(sampled[c]), 1)) for c in wanted}), True

@@ -24,7 +24,6 @@ SHOWN_CARDS = 3
 REPAIRABLE = "Mend the online store from offline; the plan is shown before anything is written."
 BEHIND = "Bring the online store up to date."
 UNDECIDED = "Remove what kept these checks from an answer; the reasons stand beside them below."
-NOT_STORED = "They are computed at the request; there is no stored value to compare."
 STALE = timedelta(hours=36)
 """A report drawn this long after its run says so: a nightly run is missing."""
 
@@ -157,9 +156,6 @@ def not_checked(run: Run) -> Iterable[tuple[str, str]]:
             yield told, clean(check.reason or "they could not be compared", TEXT_LENGTH)
         yield from _declared(check.details)
     yield from _declared(run.provenance)
-    computed = run.provenance.get("on_demand_features_not_compared")
-    if isinstance(computed, list | tuple) and computed:
-        yield f"on-demand features: {_listing([str(name) for name in computed], 8)}", NOT_STORED
 
 
 def _declared(source: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
