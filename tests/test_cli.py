@@ -67,7 +67,9 @@ def test_the_whole_day_by_command_line(cli: Cli, tmp_path: Path) -> None:
 
     code, out, _ = cli("check", "--service", "till_v1", "--as-of", NOW, "--json")
     assert (code, json.loads(out)[0]["verdict"]) == (0, "pass")
-    code, out, _ = cli("drill", "lost_key", "--service", "till_v1", "--as-of", NOW, "--share", "0.2", "--yes-live")
+    code, out, _ = cli(
+        "drill", "missing_online", "--service", "till_v1", "--as-of", NOW, "--share", "0.2", "--yes-live"
+    )
     assert code == 0
     assert "missing_online" in out
     code, out, _ = cli("nightly", "--as-of", NOW)
@@ -100,8 +102,8 @@ def test_the_whole_day_by_command_line(cli: Cli, tmp_path: Path) -> None:
         (["materialize", "--start", "2027-01-01", "--as-of", "2026-01-01"], 2, "start: got"),
         (["training-set", "--entity-rows", "none.csv", "--service", "till_v1", "--output", "o"], 2, "no such file"),
         (["report", "--service", "till_v1"], 2, "run of 'till_v1'"),
-        (["drill", "lost_key", "--service", "till_v1"], 2, "--yes-live"),
-        (["drill", "lost_kee", "--service", "till_v1", "--yes-live"], 2, "Did you mean 'lost_key'?"),
+        (["drill", "missing_online", "--service", "till_v1"], 2, "--yes-live"),
+        (["drill", "missing_onlin", "--service", "till_v1", "--yes-live"], 2, "Did you mean 'missing_online'?"),
     ],
 )
 def test_wrong_use_is_told_in_one_message(cli: Cli, words: list[str], code: int, message: str) -> None:

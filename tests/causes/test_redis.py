@@ -297,18 +297,18 @@ def test_a_clean_store_has_no_finding_after_feasts_own_materialize(repo: SkewGua
 
 
 @pytest.mark.parametrize("share", [0.001, 1.0])
-@pytest.mark.parametrize("fault", [f for f in FAULTS if f not in ("stale_view", "expired_row")])
+@pytest.mark.parametrize("fault", [f for f in FAULTS if f not in ("out_of_order_write", "expired_but_served")])
 def test_every_drill_proves_detection(store: Store, fault: str, share: float) -> None:
     proof = prove(store.guard, "all_v1", fault, share=share, as_of=NOW)
     assert proof.holds, (proof.found, proof.others)
     assert proof.injection.rows >= 3
-    if share == 1.0 and fault in ("lost_key", "entity_key_mismatch"):
+    if share == 1.0 and fault in ("missing_online", "entity_key_mismatch"):
         assert proof.injection.rows == ROWS
 
 
 @pytest.mark.slow
 def test_all_drills_at_once_are_proven_to_the_row(store: Store) -> None:
-    faults = [f for f in FAULTS if f not in ("stale_view", "expired_row", "lost_key")]
+    faults = [f for f in FAULTS if f not in ("out_of_order_write", "expired_but_served", "missing_online")]
     for fault in faults:
         proof = prove(store.guard, "all_v1", fault, share=0.02, as_of=NOW)
         assert proof.holds, (fault, proof.found, proof.others)
