@@ -232,9 +232,8 @@ def _put_in(fault: Fault, fit: Fit, ground: Ground, share: float) -> Injection:
         raise BadInputError("share", f"{share:g}", "less: no rows are left that another fault is not in")
     also = fit.write(rows)
     view = fit.side.view.name
-    return Injection(
-        fault.cause, view, fit.feature, rows.num_rows, rows.num_rows if fit.count is None else fit.count, tuple(also)
-    )
+    count = rows.num_rows if fit.count is None else fit.count
+    return Injection(fault.cause, view, fit.feature, rows.num_rows, count, tuple(also), fault.brings)
 
 
 def _judged(service: str, share: float, injections: Sequence[Injection], before: Findings, after: Findings) -> Proof:
@@ -246,7 +245,7 @@ def _judged(service: str, share: float, injections: Sequence[Injection], before:
         own = next((key for key, f in new.items() if (f.cause, f.view, f.feature) == place), None)
         seen.append(Seen(item, None if own is None else new[own], 0 if own is None else counts[own]))
         mine |= {own}
-        alike = {(item.cause, view, None) for view in item.also}
+        alike = {(item.cause, view, None) for view in item.also} | {(cause, item.view, None) for cause in item.brings}
         mine |= {key for key, f in new.items() if (f.cause, f.view, f.feature) in alike}
     others = tuple(f for key, f in new.items() if key not in mine)
     return Proof(service, share, tuple(seen), others, tuple((f, counts[key]) for key, f in new.items()))

@@ -113,6 +113,8 @@ def drill_services(
         with Scratch(guard, service, moment) as scratch:
             found.notes += [f"{service}: {note}" for note in scratch.notes]
             drills = Drills(guard, service, moment, scratch)
+            if not any(side.live.num_rows for side in drills.views):
+                raise BadInputError("as_of", iso(moment), f"a moment at which rows of {service!r} are inside their TTL")
             for names in sets:
                 for share in shares:
                     report(f"{service}, {' '.join(names)}, {share:g}")
@@ -181,7 +183,7 @@ def confusion(outcomes: Sequence[Outcome]) -> Matrix:
     "elsewhere" counts the new findings on views and features that nothing was done to.
     """
     matrix: Matrix = {}
-    for outcome in outcomes:
+    for outcome in sorted(outcomes, key=lambda o: list(FAULTS).index(o.proof.seen[0].injection.cause.value)):
         proof = outcome.proof
         if len(proof.seen) != 1:
             continue

@@ -41,7 +41,7 @@ def incident(outcome: Outcome) -> str:
     lines = [f"# Drill: {proof.name.replace(' ', ', ')}", ""]
     lines += [
         f"Feature service `{proof.service}`, in a scratch copy, as of {iso(outcome.as_of)} (watermark "
-        f"{iso(outcome.watermark)}); {proof.share:.4%} of the rows.",
+        f"{iso(outcome.watermark)}); {proof.share:g} of the rows.",
         "",
         f"**{'Seen as what it is, and nothing else' if proof.holds else 'Not proven'}**, in {outcome.seconds:.1f} s.",
         "",
@@ -66,9 +66,7 @@ def incident(outcome: Outcome) -> str:
 def _what(seen: Seen) -> str:
     item = seen.injection
     also = f"; the views {', '.join(f'`{v}`' for v in item.also)} share the keys" if item.also else ""
-    return (
-        f"`{item.cause.value}`: {FAULTS[item.cause.value].does}. Put into {item.rows:,} rows of `{item.where}`{also}."
-    )
+    return f"{item.line()}: {FAULTS[item.cause.value].does}{also}."
 
 
 def _seen(seen: Seen) -> Iterator[str]:
@@ -141,7 +139,7 @@ def _done(outcome: Outcome) -> Iterator[str]:
         yield f"- afterwards: {after}"
     advice = {s.found.cause.value: s.found.advice for s in outcome.proof.seen if s.found is not None and s.found.advice}
     for cause, text in advice.items():
-        yield f"- {'to keep it from coming back' if mended.done else 'not mended online'} (`{cause}`): {text}"
+        yield f"- {'the advice' if mended.done else 'it is mended elsewhere; the advice'} (`{cause}`): {text}"
     yield "- the scratch copy was put back"
 
 

@@ -82,6 +82,10 @@ class Scratch:
     ) -> None:
         self._stack.close()
 
+    def client(self) -> Any:
+        """A redis-py client of the copy's store."""
+        return self._redis.client()
+
     def restore(self) -> None:
         """Undo whatever was done to the copy since it was made."""
         client, kept = self._redis.client(), self._kept()

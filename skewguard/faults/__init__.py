@@ -11,7 +11,7 @@ from skewguard.findings import Cause
 
 __all__ = ["FAULTS", "NO_FAULT", "Fault", "Fit", "Ground", "Injection", "ViewGround", "wrong"]
 
-_LIVE = "rows that are online and inside their TTL at the as-of time (is it the right --as-of?)"
+_LIVE = "rows that are online and inside their TTL"
 _CREATED = "a view with a created timestamp column"
 _NUMBER = "a number feature with three different values or more"
 
@@ -49,7 +49,7 @@ _ALL = (
     ),
     Fault(
         Cause.ORPHAN_ONLINE, "entities deleted offline, still online", f"a view with join keys, and {_LIVE}",
-        offline.orphan_online, "offline",
+        offline.orphan_online, "offline", brings=(Cause.STALE_SOURCE,),
     ),
     Fault(
         Cause.ENTITY_KEY_MISMATCH, "rows stored under a key of another dtype",

@@ -38,7 +38,7 @@ class Injection:
     """A fault that was put in: where, into how many rows, and that the guard must name its cause.
 
     ``count`` is what the finding must count: the rows, or 1 for the state of a view. ``also`` are other views of the
-    service that are hit under the same cause.
+    service that are hit under the same cause; ``brings``: causes that are rightly found on the view as well.
     """
 
     cause: Cause
@@ -47,6 +47,7 @@ class Injection:
     rows: int
     count: int
     also: tuple[str, ...] = ()
+    brings: tuple[Cause, ...] = ()
 
     @property
     def where(self) -> str:
@@ -55,11 +56,12 @@ class Injection:
 
     def line(self) -> str:
         """The injection in words."""
-        return f"{self.cause.value}: put into {self.rows:,} rows of {self.where}"
+        what = f"{self.rows:,} rows of {self.where}" if self.count == self.rows else f"the view {self.view}"
+        return f"{self.cause.value}, put into {what}"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
-        return {**asdict(self), "cause": self.cause.value}
+        return {**asdict(self), "cause": self.cause.value, "brings": [cause.value for cause in self.brings]}
 
 
 class Copy(Protocol):
@@ -227,6 +229,7 @@ class Fault:
 
     ``does``: what it does, for the help and the write-up. ``needs``: what a repository must have for it. ``changes``:
     "online" (the online store alone), "offline" (the source) or "definitions". ``check``: the check that must see it.
+    ``brings``: causes that are rightly found on the same view as well.
     """
 
     cause: Cause
@@ -235,6 +238,7 @@ class Fault:
     fits: Fits
     changes: str = "online"
     check: str = "parity"
+    brings: tuple[Cause, ...] = ()
 
     def best(
         self, ground: Ground, allowed: Callable[[str, str | None], bool] = lambda _view, _feature: True
