@@ -55,7 +55,8 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSo
 from feast.types import Bool, Float32, Float64, Int64, String, UnixTimestamp
 
 user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.INT64)
-TYPES = [("f", Float64, 25), ("g", Float32, 5), ("n", Int64, 8), ("b", Bool, 4), ("s", String, 5), ("t", UnixTimestamp, 3)]
+TYPES = [("f", Float64, 25), ("g", Float32, 5), ("n", Int64, 8), ("b", Bool, 4), ("s", String, 5),
+         ("t", UnixTimestamp, 3)]
 
 stats = FeatureView(
     name="stats", entities=[user], ttl=timedelta(days=30),
@@ -77,9 +78,7 @@ def write_sales(folder: Path, entities: int, connection_string: str = "127.0.0.1
     random = np.random.default_rng(17)
     articles = 20 if entities >= 2000 else 10
     shops = [f"Filiale {n:04d}" if n % 2 else f"Zürich-{n}" for n in range(max(2, entities // articles))]
-    pairs = pd.MultiIndex.from_product([shops, range(1, articles + 1)], names=["shop_code", "article_no"]).to_frame(
-        index=False
-    )
+    pairs = pd.DataFrame([(s, a) for s in shops for a in range(1, articles + 1)], columns=["shop_code", "article_no"])
     stock = _history(pairs, random, days=(60, 20, 2), stamp="counted_at")
     size = len(stock)
     stock["written_at"] = stock["counted_at"] + timedelta(minutes=10)

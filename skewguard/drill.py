@@ -230,7 +230,7 @@ def _put_in(fault: Fault, fit: Fit, ground: Ground, share: float) -> Injection:
     rows = ground.chosen(fit, share, slot)
     if not rows.num_rows:
         raise BadInputError("share", f"{share:g}", "less: no rows are left that another fault is not in")
-    also = fit.write(rows)
+    also = fit.write(ground, rows)
     view = fit.side.view.name
     count = rows.num_rows if fit.count is None else fit.count
     return Injection(fault.cause, view, fit.feature, rows.num_rows, count, tuple(also), fault.brings)

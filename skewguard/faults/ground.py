@@ -132,7 +132,7 @@ class Fit:
     side: ViewGround
     feature: str | None
     rows: pa.Table
-    write: Callable[[pa.Table], Sequence[str]]
+    write: Callable[[Ground, pa.Table], Sequence[str]]
     score: tuple[float, ...] = ()
     of: int | None = None
     minimum: int = FEWEST

@@ -18,7 +18,7 @@ _OTHER_KEY = {"INT64": "STRING", "INT32": "INT64", "STRING": "BYTES"}
 """Under which dtype a careless writer would store a join key."""
 
 
-def entity_key_mismatch(side: ViewGround, ground: Ground) -> Iterator[Fit]:
+def entity_key_mismatch(side: ViewGround, _ground: Ground) -> Iterator[Fit]:
     """The view's row under a key whose first part that allows it has another dtype; other views stay where they are."""
     declared = list(side.view.join_keys)
     at = next((i for i, key in enumerate(declared) if key.dtype in _OTHER_KEY), None)
@@ -27,7 +27,7 @@ def entity_key_mismatch(side: ViewGround, ground: Ground) -> Iterator[Fit]:
     name, other = declared[at].name, _OTHER_KEY[declared[at].dtype]
     declared[at] = FieldDef(name, other)
 
-    def write(rows: pa.Table) -> tuple[str, ...]:
+    def write(ground: Ground, rows: pa.Table) -> tuple[str, ...]:
         place = rows.column_names.index(name)
         moved = rows.set_column(place, name, rows.column(name).cast(dtypes.arrow_type(other)))
         own, fields, values = stored(side, ground, rows)
@@ -42,10 +42,10 @@ def entity_key_mismatch(side: ViewGround, ground: Ground) -> Iterator[Fit]:
     yield Fit(side, None, side.live, write, (side.live.num_rows,))
 
 
-def missing_online(side: ViewGround, ground: Ground) -> Iterator[Fit]:
+def missing_online(side: ViewGround, _ground: Ground) -> Iterator[Fit]:
     """The whole key is gone, and with it the rows of every view with these join keys."""
 
-    def write(rows: pa.Table) -> tuple[str, ...]:
+    def write(ground: Ground, rows: pa.Table) -> tuple[str, ...]:
         with ground.client.pipeline(transaction=False) as pipe:
             for key in entity_keys(ground.project, side.view.join_keys, rows).to_pylist():
                 pipe.unlink(key)
@@ -58,12 +58,12 @@ def missing_online(side: ViewGround, ground: Ground) -> Iterator[Fit]:
     yield Fit(side, None, side.live, write, (side.live.num_rows,))
 
 
-def field_never_written(side: ViewGround, ground: Ground) -> Iterator[Fit]:
+def field_never_written(side: ViewGround, _ground: Ground) -> Iterator[Fit]:
     """One field is gone from the view's row, as where a feature was added later."""
     for feature in side.features:
         field = feature_field(side.view.name, feature.name)
 
-        def write(rows: pa.Table, field: bytes = field) -> tuple[str, ...]:
+        def write(ground: Ground, rows: pa.Table, field: bytes = field) -> tuple[str, ...]:
             with ground.client.pipeline(transaction=False) as pipe:
                 for key in entity_keys(ground.project, side.view.join_keys, rows).to_pylist():
                     pipe.hdel(key, field)

@@ -17,13 +17,13 @@ from skewguard.sql import CREATED_TS, EVENT_TS, quote
 
 def out_of_order_write(side: ViewGround, ground: Ground) -> Iterator[Fit]:
     """The row before the one that is due."""
-    yield _whole(side, ground, _previous(side, ground))
+    yield _whole(side, _previous(side, ground))
 
 
-def expired_but_served(side: ViewGround, ground: Ground) -> Iterator[Fit]:
+def expired_but_served(side: ViewGround, _ground: Ground) -> Iterator[Fit]:
     """Rows past their TTL, as Feast leaves them in the store."""
     if side.view.ttl is not None:
-        yield _whole(side, ground, side.silent)
+        yield _whole(side, side.silent)
 
 
 def ahead_of_offline(side: ViewGround, ground: Ground) -> Iterator[Fit]:
@@ -43,7 +43,7 @@ def ahead_of_offline(side: ViewGround, ground: Ground) -> Iterator[Fit]:
         ).to_arrow_table()
     finally:
         ground.con.unregister("__live")
-    yield _whole(side, ground, rows.cast(side.live.schema))
+    yield _whole(side, rows.cast(side.live.schema))
 
 
 def timezone_shift(side: ViewGround, ground: Ground) -> Iterator[Fit]:
@@ -55,8 +55,8 @@ def timezone_shift(side: ViewGround, ground: Ground) -> Iterator[Fit]:
             yield from changed(side, ground, feature, later, where=column.is_valid())
 
 
-def _whole(side: ViewGround, ground: Ground, rows: pa.Table) -> Fit:
-    return Fit(side, None, rows, lambda chosen: write_view(side, ground, chosen), (rows.num_rows,))
+def _whole(side: ViewGround, rows: pa.Table) -> Fit:
+    return Fit(side, None, rows, lambda ground, chosen: write_view(side, ground, chosen), (rows.num_rows,))
 
 
 def _previous(side: ViewGround, ground: Ground) -> pa.Table:

@@ -35,7 +35,7 @@ def blocked_correction(side: ViewGround, ground: Ground) -> Iterator[Fit]:
     for name, (_, there) in _other_values(side, columns).items():
         rows = _live_where(side, ground, there)
 
-        def write(chosen: pa.Table, name: str = name) -> tuple[str, ...]:
+        def write(ground: Ground, chosen: pa.Table, name: str = name) -> tuple[str, ...]:
             other = {name: _other_values(side, columns)[name][0]}
             _add_rows(side, ground, chosen, {**other, **_created(side, columns)})
             return ()
@@ -49,10 +49,10 @@ def leakage(side: ViewGround, ground: Ground) -> Iterator[Fit]:
         yield from blocked_correction(side, ground)
 
 
-def orphan_online(side: ViewGround, ground: Ground) -> Iterator[Fit]:
+def orphan_online(side: ViewGround, _ground: Ground) -> Iterator[Fit]:
     """Every row of an entity is deleted offline."""
 
-    def write(chosen: pa.Table) -> tuple[str, ...]:
+    def write(ground: Ground, chosen: pa.Table) -> tuple[str, ...]:
         ids = _picked(side, ground, chosen, "")
         ground.copy_of().rewrite(side.view.name, ground.con, _all_rows(side) + f" ANTI JOIN ({ids}) p ON {_SAME}")
         return ()
@@ -61,10 +61,10 @@ def orphan_online(side: ViewGround, ground: Ground) -> Iterator[Fit]:
         yield Fit(side, None, side.live, write, (side.live.num_rows,))
 
 
-def source_defect(side: ViewGround, ground: Ground) -> Iterator[Fit]:
+def source_defect(side: ViewGround, _ground: Ground) -> Iterator[Fit]:
     """Copies of rows without an event timestamp."""
 
-    def write(chosen: pa.Table) -> tuple[str, ...]:
+    def write(ground: Ground, chosen: pa.Table) -> tuple[str, ...]:
         _add_rows(side, ground, chosen, {side.view.source.column(side.view.source.timestamp_field): "NULL"})
         return ()
 
@@ -87,7 +87,7 @@ def _newer(side: ViewGround, ground: Ground, moment: datetime, condition: str) -
     if not others or when is None:
         return
 
-    def write(chosen: pa.Table) -> tuple[str, ...]:
+    def write(ground: Ground, chosen: pa.Table) -> tuple[str, ...]:
         values = {name: other for name, (other, _) in _other_values(side, columns).items()}
         _add_rows(side, ground, chosen, {**values, stamp: when, **_created(side, columns)})
         return ()

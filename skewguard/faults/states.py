@@ -11,10 +11,10 @@ from skewguard.faults.ground import Fit, Ground, ViewGround
 from skewguard.faults.writing import stored
 
 
-def never_materialized(side: ViewGround, ground: Ground) -> Iterator[Fit]:
+def never_materialized(side: ViewGround, _ground: Ground) -> Iterator[Fit]:
     """No watermark, and no row of the view online."""
 
-    def write(rows: pa.Table) -> tuple[str, ...]:
+    def write(ground: Ground, rows: pa.Table) -> tuple[str, ...]:
         keys, fields, _ = stored(side, ground, rows)
         with ground.client.pipeline(transaction=False) as pipe:
             for key in keys:
@@ -33,17 +33,17 @@ def stale_watermark(side: ViewGround, ground: Ground) -> Iterator[Fit]:
         return
     moment = side.as_of - limit - timedelta(hours=1)
 
-    def write(_rows: pa.Table) -> tuple[str, ...]:
+    def write(ground: Ground, _rows: pa.Table) -> tuple[str, ...]:
         ground.copy_of().set_watermark(side.view.name, moment)
         return ()
 
     yield Fit(side, None, side.live, write, (side.live.num_rows,), count=1)
 
 
-def definition_changed(side: ViewGround, ground: Ground) -> Iterator[Fit]:
+def definition_changed(side: ViewGround, _ground: Ground) -> Iterator[Fit]:
     """A TTL that is a second longer than the contract says."""
 
-    def write(_rows: pa.Table) -> tuple[str, ...]:
+    def write(ground: Ground, _rows: pa.Table) -> tuple[str, ...]:
         ground.copy_of().lengthen_ttl(side.view.name)
         return ()
 

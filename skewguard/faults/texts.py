@@ -20,6 +20,8 @@ def category_recode(side: ViewGround, ground: Ground) -> Iterator[Fit]:
         if feature.dtype != "STRING" or not 2 <= distinct(side.column(feature)) <= _CATEGORIES:
             continue
         column = side.column(feature)
+        if len(column) - column.null_count < _EACH * distinct(column):
+            continue
         known = sorted(pc.unique(column.drop_null()).to_pylist())
         prefixes = ("c" * n for n in range(1, 100))
         prefix = next(p for p in prefixes if not any(f"{p}{i}" in known for i in range(len(known))))

@@ -30,12 +30,12 @@ _FILLS: dict[str, tuple[object, ...]] = {
 }
 
 
-def corrupt_value(side: ViewGround, ground: Ground) -> Iterator[Fit]:
+def corrupt_value(side: ViewGround, _ground: Ground) -> Iterator[Fit]:
     """Bytes that are no value."""
     for feature in side.features:
         field = feature_field(side.view.name, feature.name)
 
-        def write(rows: pa.Table, field: bytes = field) -> tuple[str, ...]:
+        def write(ground: Ground, rows: pa.Table, field: bytes = field) -> tuple[str, ...]:
             with ground.client.pipeline(transaction=False) as pipe:
                 for key in entity_keys(ground.project, side.view.join_keys, rows).to_pylist():
                     pipe.hset(key, field, _NO_VALUE)

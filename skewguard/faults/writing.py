@@ -67,14 +67,14 @@ def changed(
         return
     name = feature.name
 
-    def write(chosen: pa.Table) -> tuple[str, ...]:
+    def write(ground: Ground, chosen: pa.Table) -> tuple[str, ...]:
         place = chosen.column_names.index(name)
         write_raw(side, ground, chosen.set_column(place, name, chosen.column(NEW)), [name])
         return ()
 
     spread = min(_DISTINCT, distinct(rows.column(name)))
     yield Fit(
-        side, name, rows, write, (spread, *score, rows.num_rows), side.live.num_rows, minimum, name if evenly else None
+        side, name, rows, write, (*score, spread, rows.num_rows), side.live.num_rows, minimum, name if evenly else None
     )
 
 
