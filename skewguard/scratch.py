@@ -97,10 +97,13 @@ class Scratch:
         shutil.rmtree(self.guard.state.root, ignore_errors=True)
         self._contract().save(self.guard.state.contract_path(self.service))
 
+    def source(self, view: str) -> Path:
+        """The copy's source file of a view: a link to the user's file, or a file that a fault has written."""
+        return self._links[view][0]
+
     def rewrite(self, view: str, con: duckdb.DuckDBPyConnection, sql: str) -> None:
         """Replace the copy's source of a view by the rows of a query (which may read it)."""
-        path = self._links[view][0]
-        _copy(con, sql, path)
+        _copy(con, sql, self.source(view))
 
     def set_watermark(self, view: str, moment: datetime | None) -> None:
         """Say that the view was materialized from the beginning up to a moment, or never."""
@@ -157,9 +160,7 @@ class Scratch:
                 source = Path(view.source.path)
                 folder = self.folder / "sources" / str(number)
                 folder.mkdir(parents=True)
-                path = folder / (
-                    source.name if source.suffix == ".parquet" and "*" not in source.name else "part.parquet"
-                )
+                path = folder / (source.name if source.is_file() else "part.parquet")
                 part = self._part(con, view)
                 if part is not None or not source.is_file():
                     source = folder / "kept" / path.name

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -66,6 +67,10 @@ class Injection:
 
 class Copy(Protocol):
     """A scratch copy, of which a fault may change more than the online store."""
+
+    def source(self, view: str) -> Path:
+        """The view's source file."""
+        ...
 
     def rewrite(self, view: str, con: duckdb.DuckDBPyConnection, sql: str) -> None:
         """Replace the view's source by the rows of a query."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from skewguard.definitions import ViewDef
 from skewguard.faults.ground import Fit, Ground, ViewGround
 from skewguard.faults.writing import altered_sql
 from skewguard.offline.sources import scan_sql, source_columns, source_sql, timestamp_sql
@@ -54,7 +56,9 @@ def orphan_online(side: ViewGround, _ground: Ground) -> Iterator[Fit]:
 
     def write(ground: Ground, chosen: pa.Table) -> tuple[str, ...]:
         ids = _picked(side, ground, chosen, "")
-        ground.copy_of().rewrite(side.view.name, ground.con, _all_rows(side) + f" ANTI JOIN ({ids}) p ON {_SAME}")
+        ground.copy_of().rewrite(
+            side.view.name, ground.con, _all_rows(side, ground) + f" ANTI JOIN ({ids}) p ON {_SAME}"
+        )
         return ()
 
     if side.keys and _columns(side):
@@ -158,15 +162,21 @@ def _live_where(side: ViewGround, ground: Ground, condition: str) -> pa.Table:
 _SAME = f"r.{_NUMBER} = p.{ROW_ID}"
 
 
-def _all_rows(side: ViewGround, replaced: str = "") -> str:
-    return f"SELECT r.* EXCLUDE ({_NUMBER}){replaced} FROM {scan_sql(side.view, numbered=True)} r"
+def _now(side: ViewGround, ground: Ground) -> ViewDef:
+    """The view over the file as it is now, which another fault may have written."""
+    path = str(ground.copy_of().source(side.view.name))
+    return replace(side.view, source=replace(side.view.source, path=path))
+
+
+def _all_rows(side: ViewGround, ground: Ground, replaced: str = "") -> str:
+    return f"SELECT r.* EXCLUDE ({_NUMBER}){replaced} FROM {scan_sql(_now(side, ground), numbered=True)} r"
 
 
 def _picked(side: ViewGround, ground: Ground, chosen: pa.Table, same_row: str) -> str:
     """The numbers of the source rows of the chosen entities, as SQL."""
     ground.con.register("__chosen", chosen)
     on = " AND ".join(f"s.{quote(k)} = c.{quote(k)}" for k in side.keys) or "true"
-    return f"SELECT s.{ROW_ID} FROM ({source_sql(side.view, [], row_ids=True)}) s JOIN __chosen c ON {on}{same_row}"
+    return f"SELECT s.{ROW_ID} FROM ({source_sql(_now(side, ground), [], row_ids=True)}) s JOIN __chosen c ON {on}{same_row}"
 
 
 def _add_rows(side: ViewGround, ground: Ground, chosen: pa.Table, values: Mapping[str, str]) -> None:
@@ -178,5 +188,5 @@ def _add_rows(side: ViewGround, ground: Ground, chosen: pa.Table, values: Mappin
     source = side.view.source
     columns = {source.column(name): sql for name, sql in values.items()}
     replaced = ", ".join(f"{sql} AS {quote(name)}" for name, sql in columns.items())
-    added = f"{_all_rows(side, f' REPLACE ({replaced})')} SEMI JOIN ({ids}) p ON {_SAME}"
-    ground.copy_of().rewrite(side.view.name, ground.con, f"{_all_rows(side)} UNION ALL BY NAME {added}")
+    added = f"{_all_rows(side, ground, f' REPLACE ({replaced})')} SEMI JOIN ({ids}) p ON {_SAME}"
+    ground.copy_of().rewrite(side.view.name, ground.con, f"{_all_rows(side, ground)} UNION ALL BY NAME {added}")

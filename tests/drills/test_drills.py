@@ -93,7 +93,7 @@ def test_every_drill_holds_over_other_shapes(tmp_path: Path, write: object, serv
 @pytest.mark.parametrize(
     "names",
     [("constant_offset", "type_cast"), ("unit_scale", "corrupt_value", "blocked_correction"),
-     ("category_recode", "string_normalization")],
+     ("category_recode", "string_normalization"), ("not_materialized", "late_arrival", "blocked_correction")],
 )  # fmt: skip
 def test_several_on_one_feature_are_each_named(drills: Drills, names: tuple[str, ...]) -> None:
     fits = on_one_feature(drills.places(names))
