@@ -55,10 +55,8 @@ def orphan_online(side: ViewGround, _ground: Ground) -> Iterator[Fit]:
     """Every row of an entity is deleted offline."""
 
     def write(ground: Ground, chosen: pa.Table) -> tuple[str, ...]:
-        ids = _picked(side, ground, chosen, "")
-        ground.copy_of().rewrite(
-            side.view.name, ground.con, _all_rows(side, ground) + f" ANTI JOIN ({ids}) p ON {_SAME}"
-        )
+        left = f"{_all_rows(side, ground)} ANTI JOIN ({_picked(side, ground, chosen, '')}) p ON {_SAME}"
+        ground.copy_of().rewrite(side.view.name, ground.con, left)
         return ()
 
     if side.keys and _columns(side):
@@ -176,7 +174,8 @@ def _picked(side: ViewGround, ground: Ground, chosen: pa.Table, same_row: str) -
     """The numbers of the source rows of the chosen entities, as SQL."""
     ground.con.register("__chosen", chosen)
     on = " AND ".join(f"s.{quote(k)} = c.{quote(k)}" for k in side.keys) or "true"
-    return f"SELECT s.{ROW_ID} FROM ({source_sql(_now(side, ground), [], row_ids=True)}) s JOIN __chosen c ON {on}{same_row}"
+    numbered = source_sql(_now(side, ground), [], row_ids=True)
+    return f"SELECT s.{ROW_ID} FROM ({numbered}) s JOIN __chosen c ON {on}{same_row}"
 
 
 def _add_rows(side: ViewGround, ground: Ground, chosen: pa.Table, values: Mapping[str, str]) -> None:
