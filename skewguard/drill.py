@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from skewguard import running
+from skewguard.causes.relation import MIXED_CELLS
 from skewguard.checks.definition import check_definition
 from skewguard.checks.parity import check_parity
 from skewguard.errors import BadInputError, UnknownNameError
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FAULTS", "NO_FAULT", "Drills", "Injection", "Proof", "Seen", "inject", "inject_all", "known", "prove"]
 
+_BESIDE_OTHERS = MIXED_CELLS + 1
+"""So many rows a fault hits at least beside others: a relation that holds for a part of the cells takes more of them."""
 Findings = dict[str, Finding]
 """By ``Finding.key``, and the rule of preflight."""
 
@@ -116,7 +119,8 @@ class Drills:
                     raise BadInputError(
                         "cause", repr(name), f"one that {self.service!r} can have; it needs {fault.needs}"
                     )
-                places[name] = fit
+                several = max(fit.minimum, _BESIDE_OTHERS)
+                places[name] = fit if len(faults) == 1 else replace(fit, minimum=several)
             return [_put_in(fault, places[fault.cause.value], ground, shares[fault.cause.value]) for fault in faults]
 
     def places(self, names: Sequence[str]) -> dict[str, list[Fit]]:
@@ -300,7 +304,7 @@ def on_one_feature(places: Mapping[str, Sequence[Fit]]) -> dict[str, Fit] | None
             if here:
                 chosen[name] = max(here, key=lambda f: f.score)
         if len(chosen) == len(places):
-            score = (float(min(fit.score[0] for fit in chosen.values())),)
+            score = (float(min(fit.rows.num_rows for fit in chosen.values())),)
             if best is None or score > best[0]:
                 best = (score, chosen)
     return None if best is None else best[1]
