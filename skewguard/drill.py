@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["FAULTS", "NO_FAULT", "Drills", "Injection", "Proof", "Seen", "inject", "inject_all", "known", "prove"]
 
 _BESIDE_OTHERS = MIXED_CELLS + 1
-"""So many rows a fault hits at least beside others: a relation that holds for a part of the cells takes more of them."""
+"""So many rows a fault hits at least beside others: a relation that holds for a part of the cells takes more."""
 Findings = dict[str, Finding]
 """By ``Finding.key``, and the rule of preflight."""
 
