@@ -132,6 +132,9 @@ def _push(scratch: Scratch) -> None:
             rows = rows[rows["__event_ts"] >= scratch.as_of - view.ttl]
         names = {"__event_ts": view.source.timestamp_field, "__created_ts": view.source.created_timestamp_column}
         frame = rows.rename(columns={old: new for old, new in names.items() if new})
+        if not view.join_keys:  # what is pushed there, Feast writes under a key that its own look-up never asks for
+            store.materialize(datetime(1990, 1, 1, tzinfo=UTC), scratch.as_of, [view.name])
+            continue
         source = getattr(scratch.guard.feast.feast_view(view.name), "stream_source", None)
         if source is not None:
             store.push(source.name, frame)

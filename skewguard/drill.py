@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from skewguard import running
 from skewguard.causes.relation import MIXED_CELLS
 from skewguard.checks.definition import check_definition
 from skewguard.checks.parity import check_parity
+from skewguard.digest import cell_hashes
 from skewguard.errors import BadInputError, UnknownNameError
 from skewguard.faults import FAULTS, NO_FAULT, Fault, Fit, Ground, Injection, ViewGround, wrong
 from skewguard.findings import CheckResult, Finding
@@ -295,7 +297,7 @@ def refuse_offline(faults: Sequence[Fault]) -> None:
 
 def on_one_feature(places: Mapping[str, Sequence[Fit]]) -> dict[str, Fit] | None:
     """A place for each fault such that all are on one feature (a fault of rows: on its view); None where none is."""
-    best: tuple[tuple[float, ...], dict[str, Fit]] | None = None
+    best: tuple[int, dict[str, Fit]] | None = None
     targets = {(fit.side.view.name, fit.feature) for fits in places.values() for fit in fits if fit.feature is not None}
     for view, feature in sorted(targets):
         chosen: dict[str, Fit] = {}
@@ -304,10 +306,19 @@ def on_one_feature(places: Mapping[str, Sequence[Fit]]) -> dict[str, Fit] | None
             if here:
                 chosen[name] = max(here, key=lambda f: f.score)
         if len(chosen) == len(places):
-            score = (float(min(fit.rows.num_rows for fit in chosen.values())),)
+            score = min(_shows(fit) for fit in chosen.values())
             if best is None or score > best[0]:
                 best = (score, chosen)
     return None if best is None else best[1]
+
+
+def _shows(fit: Fit) -> int:
+    """How well a fit tells its cause: the distinct values that it takes the place of, as many as a drill may hit."""
+    return fit.rows.num_rows if fit.feature is None else _distinct(fit.rows.column(fit.feature))
+
+
+def _distinct(column: pa.ChunkedArray) -> int:
+    return len(np.unique(cell_hashes(column.combine_chunks())))
 
 
 def on_different_features(places: Mapping[str, Sequence[Fit]]) -> dict[str, Fit] | None:
