@@ -106,7 +106,8 @@ def constant_offset(side: ViewGround, ground: Ground) -> Iterator[Fit]:
     for feature, column in _numbers(side, _MODERATE, 1):
         if distinct(column) >= 3:
             more = pc.add(column.fill_null(0), pa.scalar(OFFSET, column.type))
-            yield from changed(side, ground, feature, more, where=column.is_valid())
+            # of every value alike: a thousand more than one value could be any factor, and is not believed
+            yield from changed(side, ground, feature, more, where=column.is_valid(), evenly=True)
 
 
 def _numbers(side: ViewGround, ends: dict[str, float], part: float) -> Iterator[tuple[FieldDef, pa.Array]]:
