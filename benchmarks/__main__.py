@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import online, parity, replay, retrieval, serving
+from benchmarks import drills, online, parity, replay, retrieval, serving
 from benchmarks.cases import Case, Row, measure
 from benchmarks.data import Sizes, write_repo
 from skewguard.online.embedded import EmbeddedRedis
@@ -30,7 +30,10 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="runs of each side (default 3); the median counts")
     parser.add_argument("--only", choices=PARTS, action="append", help="only this part; repeat for several")
     parser.add_argument("--large", action="store_true", help="also how retrieval grows (10 M rows; 12 GB of disk)")
+    parser.add_argument("what", nargs="?", choices=["drills"], help="instead of figures: are drills seen?")
     arguments = parser.parse_args()
+    if arguments.what == "drills":
+        raise SystemExit(0 if drills.run(RESULTS.with_name("drills.json"), machine()) else 1)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder, EmbeddedRedis() as redis:
         for part in arguments.only or PARTS:

@@ -422,44 +422,50 @@ def repair(
 
 @app.command()
 def drill(
-    fault: Annotated[
-        str,
-        typer.Argument(
-            help="stale_view, unit_change, lost_key, expired_row, entity_key_mismatch, column_swap, category_recode or "
-            "string_normalization."
-        ),
-    ],
-    service: Service,
+    causes: Annotated[
+        list[str] | None, typer.Argument(metavar="[CAUSE]...", help="What to put in; several: at once. See --list.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every cause that fits, one after another.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Tell the causes that a drill makes, and stop.")] = False,
+    service: Services = None,
+    share: Annotated[
+        list[float] | None, typer.Option(help="Share of rows to hit; repeat for several. Default: 0.01.", max=1.0)
+    ] = None,
     repo: Repo = HERE,
     as_of: AsOf = None,
-    share: Annotated[float, typer.Option(help="Share of entities to hit.", min=0.0, max=1.0)] = 0.01,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for an incident write-up a drill. Default with --all: .skewguard/drills/<run>."),
+    ] = None,
     yes_live: Annotated[
         bool, typer.Option("--yes-live", help="Yes: damage the online store that this repository names.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Damage the online store on purpose, and prove that the guard sees it, as what it is, and nothing else.
+    """Put causes of skew in on purpose, and prove that the guard sees each, as what it is, and nothing else.
 
-    Needs --yes-live. Exit code 1 where it does not. `skewguard repair` mends what was damaged.
+    In a scratch copy of the repository with a Redis of its own, so that nothing of yours is changed; with --yes-live in
+    the live online store, where `skewguard repair` mends it. Exit code 1 where a drill does not hold.
     """
-    from skewguard.drill import prove
+    from skewguard.drill_command import Asked, asked_for, drill_copy, drill_live, listing
     from skewguard.errors import BadInputError
+    from skewguard.workspace import utc
 
+    if list_:
+        _print("\n".join(listing()))
+        return
+    asked_for(causes or [], every)
+    shares = share or [0.01]
+    if min(shares) <= 0:
+        raise BadInputError("--share", f"{min(shares):g}", "more than 0, and at most 1")
     guard = _guard(repo, as_of)
-    if not yes_live:
-        raise BadInputError("--yes-live", "not given", "the flag, because a drill damages the live online store")
-    proof = prove(guard, service, fault, share=share, as_of=as_of)
-    found = None if proof.found is None else proof.found.message
-    others = [finding.message for finding in proof.others]
-    if json:
-        _json({**proof.injection.to_dict(), "holds": proof.holds, "found": found, "others": others})
-    else:
-        _print(proof.injection.line())
-        _print(f"seen: {found}" if found else "not seen")
-        for other in others:
-            _print(f"seen too, though nothing was done there: {other}")
-    if not proof.holds:
-        raise typer.Exit(1)
+    moment = utc(as_of, guard.clock)
+    if out is None and every:
+        out = guard.state.root / "drills" / f"{guard.clock():%Y%m%dT%H%M%S}"
+    asked = Asked(causes or [], every, _services(guard, service), shares, moment, out)
+    lines, data, code = drill_live(guard, asked) if yes_live else drill_copy(guard, asked)
+    _json(data) if json else _print("\n".join(lines))
+    raise typer.Exit(code)
 
 
 @app.command()

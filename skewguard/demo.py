@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from skewguard.guard import SkewGuard
 
 MARKER = ".skewguard-demo"
-FAULT_SHARES = {"stale_view": 0.05, "unit_change": 0.05, "lost_key": 0.01, "expired_row": 0.02}
+FAULT_SHARES = {"out_of_order_write": 0.05, "unit_scale": 0.05, "missing_online": 0.01, "expired_but_served": 0.02}
 
 
 class DemoFailedError(SkewguardError, RuntimeError):
@@ -245,7 +245,7 @@ class _Demo:
         guard = self.open()
         injected = inject_all(guard, self.settings.service, FAULT_SHARES, as_of=self.settings.as_of)
         _say("\n".join(fault.line() for fault in injected))
-        expected: set[tuple[Cause, str]] = {(fault.expected, fault.view) for fault in injected}
+        expected: set[tuple[Cause, str]] = {(fault.cause, fault.view) for fault in injected}
         run = self._check(Verdict.BLOCK)
         missed = expected - {(f.cause, f.view or "") for f in run.findings}
         if missed:

@@ -27,3 +27,25 @@ def progress(title: str) -> Iterator[Callable[[str, int], None]]:
             bar.advance(tasks[step], rows)
 
         yield report
+
+
+@contextlib.contextmanager
+def counted(title: str, total: int) -> Iterator[Callable[[str], None]]:
+    """Gives a function ``report(step)`` that says what is done now, the next of ``total`` steps; silent as above."""
+    if not sys.stderr.isatty():
+        yield lambda _step: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        begun = 0
+
+        def report(step: str) -> None:
+            nonlocal begun
+            bar.update(task, description=f"{title}: {step}", completed=begun)
+            begun += 1
+
+        yield report

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -29,7 +29,7 @@ from skewguard.serving_log.columns import AS_OF, REQUEST_ID, value_column
 from skewguard.serving_log.folder import LogFolder
 from skewguard.serving_log.keeping import keep_log
 from skewguard.serving_log.read import LogSpan, log_span
-from skewguard.sql import CREATED_TS, EVENT_TS, quote
+from skewguard.sql import CREATED_TS, EVENT_TS, FAR_FUTURE, quote
 from skewguard.stats import wilson_interval
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 SPAN = timedelta(days=1)
 """What was served in so long before the as-of time is replayed."""
-
-_FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
 
 ROWS_AT_ONCE = 200_000
 
@@ -55,7 +53,7 @@ def replay(workspace: Workspace, service: ServiceDef, as_of: datetime, progress:
     if not folder.root.is_dir():
         return CheckResult(CHECK, "ok", reason="nothing was logged")
     keep_log(workspace.path)
-    span = log_span(folder, service.name, as_of - SPAN, _FAR_FUTURE)
+    span = log_span(folder, service.name, as_of - SPAN, FAR_FUTURE)
     policy = workspace.policy_for(service.name)
     with connect() as log:
         source = _Log.open(log, span, service, as_of) if span.segments else None

@@ -117,7 +117,7 @@ def run_checks(workspace: Workspace, service: ServiceDef, context: RunContext) -
     attempt("preflight", lambda: preflight(workspace, service, context.as_of))
     attempt("definition", lambda: check_definition(service, contracts_in_use(workspace, service.name)))
     with connect_offline(policy.memory_limit) as con:
-        attempt("freshness", lambda: _freshness(workspace, service, context.as_of, con))
+        attempt("freshness", lambda: freshness(workspace, service, context.as_of, con))
 
         def parity() -> CheckResult:
             with contextlib.closing(connect(settings_from_repo(workspace.path))) as client:
@@ -189,9 +189,10 @@ def guarded(name: str, check: Callable[[], CheckResult]) -> CheckResult:
         return CheckResult(name, "crashed", reason=reason, seconds=time.perf_counter() - started)
 
 
-def _freshness(
+def freshness(
     workspace: Workspace, service: ServiceDef, as_of: datetime, con: duckdb.DuckDBPyConnection
 ) -> CheckResult:
+    """The freshness check of the service's views."""
     watermarks = workspace.feast.watermarks()
     views = [ViewFreshness(v.name, watermarks.get(v.name), newest_event(con, v, as_of)) for v in service.views]
     return check_freshness(views, as_of, workspace.policy_for(service.name))

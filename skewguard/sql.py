@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 EVENT_TS, CREATED_TS, ROW_STATE = "__event_ts", "__created_ts", "__row_state"
 CELL_STATES = ABSENT, NULL, VALUE, CORRUPT = "absent", "null", "value", "corrupt"
@@ -23,6 +23,10 @@ def quote(name: str) -> str:
 def literal(text: str) -> str:
     """A SQL string."""
     return "'" + text.replace("'", "''") + "'"
+
+
+FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
+"""Later than any row."""
 
 
 def moment(at: datetime) -> str:

@@ -67,7 +67,9 @@ def test_the_whole_day_by_command_line(cli: Cli, tmp_path: Path) -> None:
 
     code, out, _ = cli("check", "--service", "till_v1", "--as-of", NOW, "--json")
     assert (code, json.loads(out)[0]["verdict"]) == (0, "pass")
-    code, out, _ = cli("drill", "lost_key", "--service", "till_v1", "--as-of", NOW, "--share", "0.2", "--yes-live")
+    code, out, _ = cli(
+        "drill", "missing_online", "--service", "till_v1", "--as-of", NOW, "--share", "0.2", "--yes-live"
+    )
     assert code == 0
     assert "missing_online" in out
     code, out, _ = cli("nightly", "--as-of", NOW)
@@ -91,6 +93,34 @@ def test_the_whole_day_by_command_line(cli: Cli, tmp_path: Path) -> None:
     assert (verdicts[0], set(verdicts)) == ("pass", {"pass", "block"})
 
 
+def test_drills_by_command_line(cli: Cli, tmp_path: Path) -> None:
+    cli("apply")
+    code, out, _ = cli("drill", "--list", repo=False)
+    assert code == 0
+    assert "transform_divergence" in out.split("no drill:")[1]
+    before = sorted(cli.repo.rglob("*"))
+    words = ["drill", "unit_scale", "timezone_shift", "--service", "till_v1", "--as-of", NOW, "--share", "0.2"]
+    code, out, _ = cli(*words, "--json")
+    assert code == 0
+    (found,) = json.loads(out)["drills"]
+    assert [item["cause"] for item in found["injected"]] == ["unit_scale", "timezone_shift"]
+    assert sorted(cli.repo.rglob("*")) == before
+    code, out, _ = cli(*words, "--out", str(tmp_path / "incidents"))
+    assert code == 0
+    assert "seen: till_stats." in out
+    assert "## Since when" in (tmp_path / "incidents" / "001-unit_scale-timezone_shift.md").read_text()
+
+
+@pytest.mark.slow
+def test_all_drills_by_command_line(cli: Cli) -> None:
+    cli("apply")
+    code, out, _ = cli("drill", "--all", "--service", "shop_v1", "--as-of", NOW, "--share", "1")
+    assert code == 0
+    assert "not drilled in shop_v1: timezone_shift (needs a UnixTimestamp feature)" in out
+    (folder,) = (cli.repo / ".skewguard" / "drills").iterdir()
+    assert (folder / "index.md").read_text().count("| yes | ") == len(list(folder.glob("0*.md"))) == 12
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -100,8 +130,12 @@ def test_the_whole_day_by_command_line(cli: Cli, tmp_path: Path) -> None:
         (["materialize", "--start", "2027-01-01", "--as-of", "2026-01-01"], 2, "start: got"),
         (["training-set", "--entity-rows", "none.csv", "--service", "till_v1", "--output", "o"], 2, "no such file"),
         (["report", "--service", "till_v1"], 2, "run of 'till_v1'"),
-        (["drill", "lost_key", "--service", "till_v1"], 2, "--yes-live"),
-        (["drill", "lost_kee", "--service", "till_v1", "--yes-live"], 2, "Did you mean 'lost_key'?"),
+        (["drill", "late_arrival", "--service", "till_v1", "--yes-live"], 2, "which changes offline rows"),
+        (["drill", "missing_online", "--all"], 2, "causes beside --all"),
+        (["drill"], 2, "or --all, or --list"),
+        (["drill", "missing_online", "--share", "0"], 2, "--share: got 0"),
+        (["drill", "timezone_shift", "--service", "shop_v1", "--as-of", NOW], 2, "needs a UnixTimestamp feature"),
+        (["drill", "missing_onlin", "--service", "till_v1", "--yes-live"], 2, "Did you mean 'missing_online'?"),
     ],
 )
 def test_wrong_use_is_told_in_one_message(cli: Cli, words: list[str], code: int, message: str) -> None:

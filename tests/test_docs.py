@@ -8,6 +8,7 @@ from typer.main import get_command
 
 from skewguard.cli import app
 from skewguard.config import DEFAULT_ACTIONS, ServicePolicy
+from skewguard.faults import FAULTS
 from skewguard.findings import Cause
 from skewguard.gate import BY_SEVERITY
 from skewguard.report.words import WORDS
@@ -37,6 +38,11 @@ def test_every_command_is_in_the_generated_reference() -> None:
         for parameter in command.params:
             for option in parameter.opts:
                 assert option in reference, f"{name} {option}: run `make docs`"
+
+
+def test_every_drill_is_documented() -> None:
+    table = "".join(re.findall(r"^\|.*$", (DOCS / "drills.md").read_text(), re.MULTILINE))
+    assert {name for name in FAULTS if f"`{name}`" not in table} == set()
 
 
 def test_every_check_has_its_section() -> None:

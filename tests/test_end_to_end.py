@@ -15,13 +15,15 @@ import pytest
 
 from skewguard import GateBlocked, SkewGuard, Verdict
 from skewguard.definitions import FieldDef, OnDemandDef
-from skewguard.drill import FAULTS, inject
+from skewguard.drill import inject
 from skewguard.errors import BadInputError, StoreUnavailableError, UnknownNameError
 from skewguard.findings import Cause, Run
 from skewguard.run_json import load_run
 from skewguard.vectors import _entity_table
 from tests.repos import AS_OF, entity_rows, write_repo
 
+LIVE_FAULTS = ("out_of_order_write", "unit_scale", "missing_online", "expired_but_served", "entity_key_mismatch",
+               "column_swap", "category_recode", "string_normalization")  # fmt: skip
 REQUEST_TIME = OnDemandDef("od", (), (), (FieldDef("asked_at", "UNIX_TIMESTAMP"),), "pandas", "")
 
 
@@ -89,17 +91,17 @@ def test_online_vectors_equal_feasts_own(live: SkewGuard) -> None:
     assert statuses == ["PRESENT", "PRESENT", "NOT_FOUND"] * 3 + ["NOT_FOUND"] * 3
 
 
-@pytest.mark.parametrize("fault", list(FAULTS))
+@pytest.mark.parametrize("fault", LIVE_FAULTS)
 def test_every_drill_is_seen_named_and_repaired(live: SkewGuard, fault: str) -> None:
     injected = inject(live, "till_v1", fault, share=0.2, as_of=AS_OF)
     assert injected.rows > 0
     run = live.check("till_v1", as_of=AS_OF)
-    found = next(f for f in run.findings if f.cause is injected.expected and f.view == injected.view)
+    found = next(f for f in run.findings if f.cause is injected.cause and f.view == injected.view)
     assert found.count == injected.rows
     assert found.feature == injected.feature
-    expected = Verdict.WARN if injected.expected is Cause.EXPIRED_BUT_SERVED else Verdict.BLOCK
+    expected = Verdict.WARN if injected.cause is Cause.EXPIRED_BUT_SERVED else Verdict.BLOCK
     assert run.verdict is expected
-    assert {f.cause for f in run.findings} == {injected.expected}
+    assert {f.cause for f in run.findings} == {injected.cause}
     plan = live.plan_repair("till_v1", as_of=AS_OF)
     assert not plan.is_empty
     live.repair(plan)
@@ -108,13 +110,13 @@ def test_every_drill_is_seen_named_and_repaired(live: SkewGuard, fault: str) -> 
 
 
 def test_all_faults_at_once_are_told_apart(live: SkewGuard) -> None:
-    injected = [inject(live, "till_v1", fault, share=0.2, as_of=AS_OF) for fault in FAULTS]
+    injected = [inject(live, "till_v1", fault, share=0.2, as_of=AS_OF) for fault in LIVE_FAULTS]
     run = live.check("till_v1", as_of=AS_OF)
-    assert {(i.expected, i.view) for i in injected} <= {(f.cause, f.view) for f in run.findings}
+    assert {(i.cause, i.view) for i in injected} <= {(f.cause, f.view) for f in run.findings}
 
 
 def test_the_training_gate_refuses_after_a_blocked_run_and_can_be_overridden(live: SkewGuard) -> None:
-    inject(live, "till_v1", "lost_key", share=0.3, as_of=AS_OF)
+    inject(live, "till_v1", "missing_online", share=0.3, as_of=AS_OF)
     assert live.check("till_v1", as_of=AS_OF).verdict is Verdict.BLOCK
     with pytest.raises(GateBlocked) as caught:
         live.training_set(entity_rows(), "till_v1")
@@ -204,7 +206,7 @@ def test_state_is_published_for_serving(live: SkewGuard) -> None:
 
 
 def test_findings_remember_when_they_were_first_seen(live: SkewGuard) -> None:
-    inject(live, "till_v1", "lost_key", share=0.3, as_of=AS_OF)
+    inject(live, "till_v1", "missing_online", share=0.3, as_of=AS_OF)
     first = live.check("till_v1", as_of=AS_OF)
     second = live.check("till_v1", as_of=AS_OF)
     assert second.findings[0].first_seen == first.findings[0].first_seen
@@ -241,7 +243,7 @@ def test_a_key_that_would_be_changed_is_refused(live: SkewGuard, key: Any) -> No
 
 
 def test_an_undecided_run_does_not_open_a_closed_gate(live: SkewGuard) -> None:
-    inject(live, "till_v1", "lost_key", share=0.3, as_of=AS_OF)
+    inject(live, "till_v1", "missing_online", share=0.3, as_of=AS_OF)
     assert live.check("till_v1", as_of=AS_OF).verdict is Verdict.BLOCK
     config = live.path / "feature_store.yaml"
     config.write_text(re.sub("connection_string: .*", "connection_string: 127.0.0.1:1", config.read_text()))
@@ -252,7 +254,7 @@ def test_an_undecided_run_does_not_open_a_closed_gate(live: SkewGuard) -> None:
 
 
 def test_a_plan_changes_nothing(live: SkewGuard, clean_redis: Any) -> None:
-    inject(live, "till_v1", "unit_change", share=0.3, as_of=AS_OF)
+    inject(live, "till_v1", "unit_scale", share=0.3, as_of=AS_OF)
     client = clean_redis.client()
     before = {key: client.hgetall(key) for key in client.scan_iter()}
     live.plan_repair("till_v1", as_of=AS_OF)
@@ -288,7 +290,7 @@ def test_late_rows_are_late_after_the_next_window_too(guard: SkewGuard) -> None:
 def test_a_repair_mends_all_entities_whatever_the_sample(live: SkewGuard) -> None:
     (live.path / "skewguard.yaml").write_text("sample: 0.3\n")
     sampled = SkewGuard(live.path, clock=lambda: AS_OF)
-    lost = inject(sampled, "till_v1", "lost_key", share=0.25, as_of=AS_OF)
+    lost = inject(sampled, "till_v1", "missing_online", share=0.25, as_of=AS_OF)
     sampled.repair(sampled.plan_repair("till_v1", as_of=AS_OF))
     (live.path / "skewguard.yaml").unlink()
     assert lost.rows > 10

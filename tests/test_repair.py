@@ -49,7 +49,7 @@ def logs(guard: SkewGuard) -> list[Path]:
 
 def test_only_the_wrong_keys_are_touched_and_kept_before_and_after(live: SkewGuard) -> None:
     clean = stored(live)
-    injected = inject(live, "till_v1", "unit_change", share=0.1, as_of=AS_OF)
+    injected = inject(live, "till_v1", "unit_scale", share=0.1, as_of=AS_OF)
     wrong = stored(live)
     touched = {key for key in clean if clean[key] != wrong[key]}
     plan = live.plan_repair("till_v1", as_of=AS_OF)
@@ -71,7 +71,7 @@ def test_only_the_wrong_keys_are_touched_and_kept_before_and_after(live: SkewGua
 
 
 def test_what_comes_back_says_where_to_mend_it(live: SkewGuard) -> None:
-    injected = inject(live, "till_v1", "unit_change", share=0.2, as_of=AS_OF)
+    injected = inject(live, "till_v1", "unit_scale", share=0.2, as_of=AS_OF)
     lines = live.plan_repair("till_v1", as_of=AS_OF).lines()
     where = f"{injected.view}.{injected.feature}: {injected.rows:,} rows (unit_scale) go wrong again"
     assert any(line.startswith(where) and "Fix the pipeline" in line for line in lines)
@@ -80,9 +80,9 @@ def test_what_comes_back_says_where_to_mend_it(live: SkewGuard) -> None:
 
 
 def test_a_run_names_what_is_repaired_and_nothing_else(live: SkewGuard) -> None:
-    inject(live, "till_v1", "unit_change", share=0.1, as_of=AS_OF)
+    inject(live, "till_v1", "unit_scale", share=0.1, as_of=AS_OF)
     first = live.check("till_v1", as_of=AS_OF)
-    lost = inject(live, "till_v1", "lost_key", share=0.1, as_of=AS_OF)
+    lost = inject(live, "till_v1", "missing_online", share=0.1, as_of=AS_OF)
     live.repair(live.plan_repair("till_v1", as_of=AS_OF, run=first.run_id))
     left = live.check("till_v1", as_of=AS_OF)
     assert {(f.cause, f.view): f.count for f in left.findings}[(Cause.MISSING_ONLINE, lost.view)] == lost.rows
@@ -102,7 +102,7 @@ def test_runs_that_do_not_fit_are_refused(live: SkewGuard) -> None:
 
 
 def test_what_is_newer_by_then_stays_and_counts_as_refused(live: SkewGuard) -> None:
-    inject_all(live, "till_v1", {"unit_change": 0.2, "lost_key": 0.1}, as_of=AS_OF)
+    inject_all(live, "till_v1", {"unit_scale": 0.2, "missing_online": 0.1}, as_of=AS_OF)
     plan = live.plan_repair("till_v1", as_of=AS_OF)
     part = next(p for p in plan.views if p.write.num_rows)
     newer = part.write.slice(0, 2).drop_columns(["__created_ts"])
@@ -118,7 +118,7 @@ def test_what_is_newer_by_then_stays_and_counts_as_refused(live: SkewGuard) -> N
 
 def test_rows_that_do_not_read_back_are_counted(live: SkewGuard) -> None:
     """A plan that is not followed: the rows after it are those of a store that nothing was written to."""
-    inject(live, "till_v1", "unit_change", share=0.1, as_of=AS_OF)
+    inject(live, "till_v1", "unit_scale", share=0.1, as_of=AS_OF)
     plan: RepairPlan = live.plan_repair("till_v1", as_of=AS_OF)
     part = next(p for p in plan.views if p.write.num_rows)
     client = connect(settings_from_repo(live.path))
