@@ -13,7 +13,7 @@ import numpy as np
 
 from skewguard.causes.categories import category_recode
 from skewguard.causes.fills import null_default
-from skewguard.causes.numeric import constant_offset, timezone_shift, type_cast, unit_scale
+from skewguard.causes.numeric import constant_offset, lone_cast, timezone_shift, type_cast, unit_scale
 from skewguard.causes.relation import MIN_CELLS, SHARE, DifferingCells, Explained, Mask
 from skewguard.causes.swap import copied, swapped
 from skewguard.causes.texts import number_text, string_normalization
@@ -35,6 +35,8 @@ def explain(cells: DifferingCells) -> list[Explained]:
     for _ in range(_ROUNDS):
         if not _next_relation(cells, left, found):
             break
+    for rule in _LAST:
+        _take(rule(cells, left), left, found)
     if left.any():
         found.append(Explained(Cause.UNEXPLAINED, left, {}))
     return found
@@ -75,7 +77,7 @@ def _never_written(cells: DifferingCells, left: Mask) -> Explained:
 
 
 def _superseded(cells: DifferingCells, left: Mask) -> Explained:
-    evidence = {"online_value_is": "an earlier created row of the same event timestamp"}
+    evidence = {"online_value_is": "another row of the same event timestamp, created earlier or no later"}
     return Explained(Cause.BLOCKED_CORRECTION, left & cells.superseded, evidence)
 
 
@@ -84,7 +86,16 @@ def _created_late(cells: DifferingCells, left: Mask) -> Explained:
     return Explained(Cause.BLOCKED_CORRECTION, left & cells.created_late, evidence)
 
 
+def _corrected(cells: DifferingCells, left: Mask) -> Explained | None:
+    """Last of all: a wrong value of a late row looks the same, unless a relation tells."""
+    if cells.corrected is None:
+        return None
+    evidence = {"offline_row_was": "created after its event timestamp had been materialized"}
+    return Explained(Cause.BLOCKED_CORRECTION, left & cells.corrected, evidence)
+
+
 _TELLING: tuple[_Rule, ...] = (_corrupt, _never_written, _superseded, _created_late)
+_LAST: tuple[_Rule, ...] = (lone_cast, _corrected)
 RELATIONS: tuple[_Rule, ...] = (
     swapped,
     type_cast,

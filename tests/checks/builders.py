@@ -72,10 +72,7 @@ class RowEvidence:
             r
             for r in self.rows
             if r.key in wanted
-            and any(
-                o.key == r.key and o.event == r.event and o.created and (r.created is None or o.created > r.created)
-                for o in self.rows
-            )
+            and sum(o.key == r.key and o.event == r.event for o in self.rows) > 1
         ]
         columns = {
             "key": pa.array([r.key for r in lost], pa.int64()),
