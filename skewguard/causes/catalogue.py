@@ -21,7 +21,7 @@ _PIPELINE = "Fix the pipeline that writes the online value"
 
 CATALOGUE: dict[Cause, CauseInfo] = {
     Cause.NOT_MATERIALIZED: CauseInfo(
-        "hold a value from before the last offline rows, which lie past the watermark",
+        "hold a value from before the last offline rows, which no materialization covered",
         "Run `skewguard materialize`, and more often if this returns.",
     ),
     Cause.LATE_ARRIVAL: CauseInfo(

@@ -66,7 +66,8 @@ class DifferingCells:
 
     ``offline``, ``online``: values in the feature's Arrow type. ``states``: "absent", "null", "value" or "corrupt".
     ``superseded``: the online value is that of an offline row with the same key and event timestamp that lost the
-    tie, by its created timestamp or, where none was created last, by its values. ``created_late``: the offline row was created after the watermark.
+    tie, by its created timestamp or, where none was created last, by its values. ``created_late``: the offline row was
+    created after the watermark.
     ``corrected``: it was created after its event timestamp had been materialized, and no such row is rightly online.
     ``population``: offline values of the feature from all compared rows, or from a sample of them that does not depend
     on the values; by default the cells' own. ``rows``: how many rows were compared in all; 0: not known.

@@ -71,8 +71,7 @@ class RowEvidence:
         lost = [
             r
             for r in self.rows
-            if r.key in wanted
-            and sum(o.key == r.key and o.event == r.event for o in self.rows) > 1
+            if r.key in wanted and sum(o.key == r.key and o.event == r.event for o in self.rows) > 1
         ]
         columns = {
             "key": pa.array([r.key for r in lost], pa.int64()),

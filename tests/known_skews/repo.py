@@ -6,7 +6,7 @@ named ``v`` too. Offline is Feast's DuckDB store, online is Redis; everything is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -65,6 +65,8 @@ class Repo:
     project: str
     online: Mapping[str, Any] = field(default_factory=dict)
     service: Mapping[str, Any] = field(default_factory=dict)
+    more: Callable[[Mapping[str, FeatureView]], Sequence[Any]] | None = None
+    """Further objects to apply, from the views by name."""
 
     def build(self) -> Repo:
         """Write Parquet and configuration, and apply."""
@@ -87,7 +89,9 @@ class Repo:
         """``feast apply`` of all cases as they are now."""
         with quiet_feast():
             self.store = FeatureStore(repo_path=str(self.folder))
-            self.store.apply([part for name, case in self.cases.items() for part in self.parts(name, case)])
+            parts = [part for name, case in self.cases.items() for part in self.parts(name, case)]
+            views = {part.name: part for part in parts if isinstance(part, FeatureView)}
+            self.store.apply([*parts, *(self.more(views) if self.more else ())])
 
     def parts(self, name: str, case: Case) -> list[Any]:
         """Entity, push source, view and service of a case."""
@@ -164,11 +168,12 @@ class Repo:
 def counts(run: Run) -> Found:
     """Every finding but the missing contract; those of preflight by their rule."""
     assert all(check.status == "ok" for check in run.checks), run.reasons
-    return {
-        (f.evidence.get("rule", f.cause.value), f.feature): f.count
-        for f in run.findings
-        if f.cause.value != "contract_missing"
-    }
+    found: Found = {}
+    for f in run.findings:
+        if f.cause.value != "contract_missing":
+            key = (f.evidence.get("rule", f.cause.value), f.feature)
+            found[key] = found.get(key, 0) + f.count
+    return found
 
 
 __all__ = ["HEALTHY", "NOW", "Case", "Found", "Repo", "Row", "counts", "hours"]

@@ -15,6 +15,7 @@ from tests.known_skews.repo import HEALTHY, NOW, Case, Repo, Row, hours
 ONE = [(1, 1.0, 0.9, 1.0), *HEALTHY]
 LATER, LAST = hours(-2), hours(-4)
 CASES = {
+    "a0": Case(ONE),
     "a1": Case(ONE),
     "a1_plain": Case(ONE, created=False),
     "a2": Case(ONE),
@@ -31,13 +32,13 @@ CASES = {
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory: pytest.TempPathFactory, redis_server: EmbeddedRedis) -> Repo:
     made = Repo(tmp_path_factory.mktemp("freshness"), redis_server, dict(CASES), "freshness").build()
-    made.materialize("a1", "a1_plain", "a2", "a3", "a8", "a11")
+    made.materialize("a0", "a1", "a1_plain", "a2", "a3", "a8", "a11")
     made.materialize("a4", "a4_plain", "a7", "a9", end=hours(2))
     return made
 
 
 def test_all_is_well_before(repo: Repo) -> None:
-    assert repo.found("a8") == {}
+    assert repo.found("a0") == {}
 
 
 def test_a_row_corrected_in_place_is_refused_by_feast_night_after_night(repo: Repo) -> None:
@@ -52,7 +53,8 @@ def test_a_row_corrected_in_place_is_refused_by_feast_night_after_night(repo: Re
     assert repo.run("a1", LAST, ["blocked_correction"]).verdict is Verdict.PASS
 
 
-def test_without_a_created_timestamp_nothing_tells_a_correction_from_a_wrong_value(repo: Repo) -> None:
+def test_a_row_corrected_in_place_without_a_created_timestamp(repo: Repo) -> None:
+    """A1: nothing tells a correction from a wrong value then."""
     repo.write("a1_plain", [(1, 1.0, None, 2.0), *HEALTHY])
     repo.materialize("a1_plain", end=LATER)
     assert repo.found("a1_plain", LATER) == {("unexplained", "f"): 1}

@@ -12,7 +12,7 @@ from feast.types import Array, Float32, Float64, Int64, UnixTimestamp
 
 from skewguard import Verdict
 from skewguard.online.embedded import EmbeddedRedis
-from tests.known_skews.repo import HEALTHY, NOW, Case, Repo, hours
+from tests.known_skews.repo import NOW, Case, Repo, hours
 
 BIG = 2**53 + 1
 MOMENT = hours(100) + timedelta(microseconds=987_654)
