@@ -23,6 +23,7 @@ A14   tests/checks/test_preflight.py::test_nanoseconds_with_a_zone_are_a_warning
 B1    tests/known_skews/test_ttl.py::test_a_row_past_its_ttl_is_served_by_feast
 B2    tests/known_skews/test_ttl.py::test_an_age_of_exactly_the_ttl_is_inside
 B3    tests/known_skews/test_ttl.py::test_a_row_older_than_the_first_incremental_window
+B3    tests/known_skews/test_ttl.py::test_a_row_between_two_windows
 B5    tests/known_skews/test_ttl.py::test_a_key_that_redis_dropped
 B6    tests/known_skews/test_freshness.py::test_precomputed_vectors_are_no_rows_of_a_view
 B7    tests/checks/test_preflight.py::test_a_changed_ttl_is_named_until_it_is_applied

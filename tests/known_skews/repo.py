@@ -144,9 +144,15 @@ class Repo:
         causes = dict.fromkeys(["contract_missing", *ignore], "ignore")
         return self.guard(yaml.safe_dump({"causes": causes})).check(name, as_of=as_of, save=False)
 
-    def found(self, name: str, as_of: datetime = NOW) -> Found:
-        """What a check finds, whatever policy makes of it."""
-        return counts(self.run(name, as_of))
+    def found(self, name: str, as_of: datetime = NOW, of: set[Any] | None = None) -> Found:
+        """What a check finds, whatever policy makes of it; ``of`` are the entities that parity may name, and no other.
+
+        By default that is entity 1, the one that goes wrong.
+        """
+        run = self.run(name, as_of)
+        named = {sample["entity"]["k"] for f in run.findings if f.check == "parity" for sample in f.samples}
+        assert named <= (of or {1}), named
+        return counts(run)
 
     def feast_online(self, name: str, *keys: Any) -> dict[str, list[Any]]:
         """What Feast itself answers."""

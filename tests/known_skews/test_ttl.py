@@ -20,6 +20,7 @@ CASES = {
     "b1": Case([(1, 10.0, 9.9, 1.0), *HEALTHY], ttl=SIX),
     "b2": Case([(1, 6.0, 5.9, 1.0), (2, 6.0 + MICROSECOND, 5.9, 2.0), *HEALTHY], ttl=SIX),
     "b3": Case([(1, TO_TODAY + 24 * 800, None, 1.0), (2, TO_TODAY + 1, None, 2.0)], ttl=timedelta(0), created=False),
+    "gap": Case([(1, 12.0, 11.9, 1.0), (1, 6.0, 5.9, 2.0), *HEALTHY]),
 }
 
 
@@ -55,6 +56,14 @@ def test_a_row_older_than_the_first_incremental_window(repo: Repo) -> None:
     assert repo.feast_online("b3", 1, 2)["f"] == [None, 2.0]
     assert repo.feast_offline("b3", 1, at=TODAY)[1]["f"] == 1.0
     assert repo.found("b3", TODAY) == {("not_materialized", None): 1, ("ttl", None): 1}
+
+
+def test_a_row_between_two_windows(repo: Repo) -> None:
+    """B3's neighbour: what no window held is not late, and was not lost."""
+    repo.materialize("gap", start=hours(20), end=hours(10))
+    repo.materialize("gap", start=hours(5), end=NOW)
+    assert repo.feast_online("gap", 1)["f"] == [1.0]
+    assert repo.found("gap") == {("not_materialized", None): 1}
 
 
 @pytest.mark.parametrize("unchanged", [False, True])
