@@ -97,7 +97,9 @@ CATALOGUE: dict[Cause, CauseInfo] = {
         repairable=True,
     ),
     Cause.TYPE_CAST: CauseInfo(
-        "lost precision in a cast", "Declare the dtype that the source has, apply, and materialize again."
+        "lost precision in a cast",
+        "Declare the dtype that the source has, apply, and run `skewguard materialize`: Feast's own run takes integers "
+        "through float64 where one beside them is null.",
     ),
     Cause.TRANSFORM_DIVERGENCE: CauseInfo(
         "were computed otherwise online than offline, from equal inputs",

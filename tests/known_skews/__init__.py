@@ -75,6 +75,7 @@ G     tests/known_skews/test_not_broken.py::test_a_push_in_another_zone
 G     tests/known_skews/test_not_broken.py::test_local_time_written_as_utc_is_a_row_of_the_future
 fine  tests/known_skews/test_not_broken.py::test_entity_rows_in_any_zone_and_twice
 fine  tests/online_api/test_lookup_parity.py::test_keys_that_feast_coerces_are_coerced
+fine  tests/known_skews/test_types.py::test_nulls_of_every_dtype
 fine  tests/known_skews/test_types.py::test_lists_with_nulls_and_none
 
 Told by another case: A10 is a race that cannot be set up without a proxy; what it leaves behind is A5's, and our own

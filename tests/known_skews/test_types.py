@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pytest
-from feast.types import Array, Float32, Float64, Int64, UnixTimestamp
+from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
 from skewguard import Verdict
 from skewguard.online.embedded import EmbeddedRedis
@@ -22,7 +23,26 @@ def rows(*values: object) -> list[tuple[object, ...]]:
     return [(k, 4.0, 3.5, value) for k, value in enumerate(values, start=1)]
 
 
+DTYPES: dict[str, tuple[Any, pa.DataType, list[Any]]] = {
+    "int32": (Int32, pa.int32(), [1, None, -7]),
+    "int64": (Int64, pa.int64(), [1, None, -7]),
+    "bool": (Bool, pa.bool_(), [True, None, False]),
+    "string": (String, pa.string(), ["", None, "ä"]),
+    "bytes": (Bytes, pa.binary(), [b"\x00\xff", None, b""]),
+    "float32": (Float32, pa.float32(), [0.1, None, math.inf]),
+    "time": (UnixTimestamp, pa.timestamp("us", "UTC"), [hours(100), None, hours(5)]),
+    "int64s": (Array(Int64), pa.list_(pa.int64()), [[BIG], None, []]),
+    "float32s": (Array(Float32), pa.list_(pa.float64()), [[0.1, math.nan], None, []]),
+    "strings": (Array(String), pa.list_(pa.string()), [["a", None], None, []]),
+    "bools": (Array(Bool), pa.list_(pa.bool_()), [[True, False], None, []]),
+    "times": (Array(UnixTimestamp), pa.list_(pa.timestamp("us", "UTC")), [[hours(100)], None, []]),
+}
 CASES = {
+    "dtypes": Case(
+        [(k, 4.0, 3.5, *(DTYPES[name][2][k - 1] for name in DTYPES)) for k in (1, 2, 3)],
+        {name: dtype for name, (dtype, _, _) in DTYPES.items()},
+        {name: kind for name, (_, kind, _) in DTYPES.items()},
+    ),
     "c6": Case(rows(math.nan, None, math.inf, -math.inf, 1.5)),
     "d1": Case(rows(0.2, 0.1, 0.7), {"f": Float32}, {"f": pa.float64()}),
     "d2": Case(rows(*(BIG + 2 * n for n in range(6)), None, 7), {"f": Int64}),
@@ -93,6 +113,12 @@ def test_fractions_under_a_whole_number(repo: Repo) -> None:
     repo.write("d6", [*CASES["d6"].rows, (1, 3.0, 2.9, 79.9)])
     assert repo.feast_online("d6", 1)["f"] == [79]
     assert repo.found("d6") == {("fractions_cut", "f"): 2, ("dtype", "f"): 1}
+
+
+def test_nulls_of_every_dtype(repo: Repo) -> None:
+    """What goes online unharmed, beside a null, is no finding."""
+    assert repo.feast_online("dtypes", 1, 2, 3)["bytes"] == [b"\x00\xff", None, b""]
+    assert repo.found("dtypes") == {}
 
 
 def test_lists_with_nulls_and_none(repo: Repo) -> None:
