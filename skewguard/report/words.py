@@ -154,7 +154,7 @@ WORDS: Mapping[str, CauseWords] = {
         "changed by a cast",
         "The values are equal once both are cast to the narrower type.",
         "A float64 was stored as float32, an integer as float, a number as text, or a timestamp was cut.",
-        "Declare the feature with the type that the source has, then materialize again: with skewguard, since Feast's own "
+        "Declare the feature with the type that the source has, then materialize again, with skewguard: Feast's own "
         "run takes integers through float64 where one beside them is null.",
         MATERIALIZE,
     ),
