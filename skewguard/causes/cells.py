@@ -35,6 +35,8 @@ def explain(cells: DifferingCells) -> list[Explained]:
     for _ in range(_ROUNDS):
         if not _next_relation(cells, left, found):
             break
+    for item in found:
+        _note_corrections(cells, item)
     for rule in _LAST:
         _take(rule(cells, left), left, found)
     if left.any():
@@ -84,6 +86,14 @@ def _superseded(cells: DifferingCells, left: Mask) -> Explained:
 def _created_late(cells: DifferingCells, left: Mask) -> Explained:
     evidence = {"offline_row_was": "created after the watermark, under an unchanged event timestamp"}
     return Explained(Cause.BLOCKED_CORRECTION, left & cells.created_late, evidence)
+
+
+def _note_corrections(cells: DifferingCells, item: Explained) -> None:
+    """Many rows corrected by one rule look like a writer's fault: say of how many that may be."""
+    if item.cause is Cause.BLOCKED_CORRECTION or cells.corrected is None:
+        return
+    if count := int((item.mask & cells.corrected).sum()):
+        item.evidence["created_after_they_were_materialized"] = count
 
 
 def _corrected(cells: DifferingCells, left: Mask) -> Explained | None:

@@ -68,7 +68,8 @@ class DifferingCells:
     ``superseded``: the online value is that of an offline row with the same key and event timestamp that lost the
     tie, by its created timestamp or, where none was created last, by its values. ``created_late``: the offline row was
     created after the watermark.
-    ``corrected``: it was created after its event timestamp had been materialized, and no such row is rightly online.
+    ``corrected``: it was created after its event timestamp had been materialized, more runs later than any row that is
+    rightly online.
     ``population``: offline values of the feature from all compared rows, or from a sample of them that does not depend
     on the values; by default the cells' own. ``rows``: how many rows were compared in all; 0: not known.
     ``others``: the view's other columns; without them no column is looked for in another.

@@ -22,6 +22,7 @@ class Windows:
     def __init__(self, windows: Sequence[tuple[datetime, datetime]], watermark: datetime) -> None:
         spans = sorted((_micros(a), _micros(b)) for a, b in windows or ((_BEGINNING, watermark),))
         edges = sorted({edge for a, b in spans for edge in (a, b + 1)})
+        self._ends = np.array(sorted(b for _, b in spans), dtype=np.int64)
         self._edges = np.array(edges, dtype=np.int64)
         self._first = np.array([NEVER, *_first_ends(spans, edges)], dtype=np.int64)
 
@@ -35,10 +36,12 @@ class Windows:
         inside: Mask = self.first_end(stamps) != NEVER
         return inside
 
-    def corrected(self, stamps: Integers, created: Integers) -> Mask:
-        """Rows that were created after their event timestamp had been materialized: what is online is older."""
-        later: Mask = created > self.first_end(stamps)
-        return later
+    def runs(self, stamps: Integers, created: Integers) -> Integers:
+        """How many runs had ended, from the first that held a row's event timestamp on, before the row was created."""
+        before = np.searchsorted(self._ends, created, side="left")
+        passed = before - np.searchsorted(self._ends, self.first_end(stamps), side="left")
+        late: Integers = np.maximum(passed, 0)
+        return late
 
 
 def _first_ends(spans: Sequence[tuple[int, int]], edges: Sequence[int]) -> list[int]:

@@ -93,30 +93,30 @@ class Comparison:
         """Compare every chunk: ``bad`` gets the rows where anything differs, the rest is counted."""
         totals = Totals(self.sides.features, self.sides.rows)
         self.con.execute(f"CREATE TYPE cell_state AS ENUM ({', '.join(map(literal, CELL_STATES))})")
-        self._stamped_later = self._stamped_after_a_window = 0
+        self._stamped_later = self._late_runs = 0
         for number, chunk in enumerate(self.sides.rows.chunks()):
             live = self._live(chunk.truth)
             same = same_rows(chunk, self.sides.features) & live
             self._compare(chunk, np.flatnonzero(~same), totals.rows, "INSERT INTO" if number else "CREATE TEMP TABLE")
             late = f"created > {moment(self.sides.watermark)} AND t_ts <= {moment(self.sides.watermark)}"
             self._stamped_later += int((same & self._mask(chunk.truth, late)).sum())
-            self._stamped_after_a_window += int((same & self._after_a_window(chunk.truth, EVENT_TS, CREATED_TS)).sum())
+            self._count_runs(chunk.truth.column(EVENT_TS), chunk.truth.column(CREATED_TS), same)
             totals.add(chunk, live)
         self.con.execute("DROP TABLE cmp")
         return totals
 
-    def _after_a_window(self, rows: pa.Table, event: str, created: str) -> Mask:
-        """Rows that were created after their event timestamp had been materialized."""
-        return self._windows.corrected(_micros(rows.column(event)), _micros(rows.column(created)))
+    def _count_runs(self, event: pa.ChunkedArray, created: pa.ChunkedArray, right: Mask) -> None:
+        """After how many runs was a row created at most that is rightly online: so late do rows come as a rule."""
+        runs = self._windows.runs(_micros(event)[right], _micros(created)[right])
+        self._late_runs = max(self._late_runs, int(runs.max(initial=0)))
 
     def corrected(self, cells: pa.Table) -> Mask:
-        """Of differing cells: those whose offline row was created after its event timestamp had been materialized.
-
-        It tells nothing where such rows are rightly online: then rows come late here, and corrections are not told.
+        """Of differing cells: those whose offline row was created after its event timestamp had been materialized, and
+        more runs later than any row that is rightly online.
         """
-        if self._stamped_after_a_window:
-            return np.zeros(cells.num_rows, dtype=bool)
-        return self._after_a_window(cells, "event", "created")
+        runs = self._windows.runs(_micros(cells.column("event")), _micros(cells.column("created")))
+        later: Mask = runs > self._late_runs
+        return later
 
     def _live(self, truth: pa.Table) -> Mask:
         return self._mask(truth, live_sql("t_ts", self.sides.view.ttl, self.sides.as_of))
@@ -137,6 +137,8 @@ class Comparison:
         late = f"e_created > {moment(self.sides.watermark)}"
         equal = f"state = 'present' AND o_ts = e_ts AND {late} AND NOT ({self._any_differs})"
         self._stamped_later += self.scalar(f"SELECT count(*) FROM cmp WHERE {equal}")
+        right = self.table(f"SELECT t_ts, t_created FROM cmp WHERE o_ts = t_ts AND NOT ({self._bad})")
+        self._count_runs(right.column("t_ts"), right.column("t_created"), np.ones(right.num_rows, dtype=bool))
 
     @property
     def _any_differs(self) -> str:

@@ -55,5 +55,7 @@ def test_what_was_created_after_its_window() -> None:
     windows = Windows([(at(0), at(10)), (at(20), at(30))], at(30))
     stamps = np.array([5, 5, 15, 25, 25], dtype=np.int64)
     created = np.array([10, 11, 99, 30, 31], dtype=np.int64)
-    assert windows.corrected(stamps, created).tolist() == [False, True, False, False, True]
+    assert windows.runs(stamps, created).tolist() == [0, 1, 0, 0, 1]
+    nights = Windows([(at(0), at(10)), (at(0), at(20)), (at(0), at(30))], at(30))
+    assert nights.runs(stamps[[0, 0, 0, 3]], np.array([10, 20, 31, -(2**63)], dtype=np.int64)).tolist() == [0, 1, 3, 0]
     assert windows.hold(stamps).tolist() == [True, True, False, True, True]

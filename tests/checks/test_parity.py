@@ -113,6 +113,11 @@ NIGHTS = [(hours(30), hours(20)), (hours(20), hours(10)), (hours(10), hours(0))]
         # ... which tells nothing where rows come after their window as a rule, and are rightly online
         ([row(25, 2.0, created=15), row(25, 7.0, created=15, key=2)], [online(25, 1.0), online(25, 7.0, key=2)],
          NIGHTS, {("unexplained", "f"): 1}),
+        # ... unless it came more runs later than they
+        ([row(25, 2.0, created=5), row(25, 7.0, created=15, key=2)], [online(25, 1.0), online(25, 7.0, key=2)],
+         NIGHTS, {("blocked_correction", "f"): 1}),
+        ([row(25, 2.0, created=5), row(25, math.nan, created=5, key=2)], [online(25, 1.0), online(25, None, key=2)],
+         NIGHTS, {("unexplained", "f"): 1}),
         # ... and what a relation explains is no correction
         ([row(25, k + 0.5, created=15, key=k) for k in range(9)],
          [online(25, 100 * (k + 0.5), key=k) for k in range(9)], NIGHTS, {("unit_scale", "f"): 9}),

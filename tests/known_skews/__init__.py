@@ -6,6 +6,8 @@ that another test shows already is told where; ``test_index`` holds this table t
 
 A1    tests/known_skews/test_freshness.py::test_a_row_corrected_in_place_is_refused_by_feast_night_after_night
 A1    tests/known_skews/test_freshness.py::test_a_row_corrected_in_place_without_a_created_timestamp
+A1    tests/known_skews/test_freshness.py::test_a_row_corrected_in_place_where_loads_are_late
+A1    tests/known_skews/test_freshness.py::test_many_rows_corrected_in_place_by_one_factor
 A2    tests/known_skews/test_freshness.py::test_a_second_row_under_the_same_event_timestamp
 A3    tests/known_skews/test_freshness.py::test_a_feature_added_to_a_view_that_is_materialized
 A4    tests/known_skews/test_freshness.py::test_a_row_that_arrives_after_its_window

@@ -18,6 +18,8 @@ CASES = {
     "a0": Case(ONE),
     "a1": Case(ONE),
     "a1_plain": Case(ONE, created=False),
+    "a1_late": Case([(k, 20.0 + k, 2.0, k * 1.25) for k in range(1, 12)]),
+    "a1_many": Case([(k, 4.0, 3.9, k * k / 7) for k in range(1, 12)]),
     "a2": Case(ONE),
     "a3": Case(ONE),
     "a4": Case([(1, 5.0, 4.9, 1.0), *HEALTHY]),
@@ -51,6 +53,27 @@ def test_a_row_corrected_in_place_is_refused_by_feast_night_after_night(repo: Re
     assert repo.found("a1", LAST) == {("blocked_correction", "f"): 1}
     assert repo.run("a1", LAST).verdict is Verdict.WARN
     assert repo.run("a1", LAST, ["blocked_correction"]).verdict is Verdict.PASS
+
+
+def test_a_row_corrected_in_place_where_loads_are_late(repo: Repo) -> None:
+    """A1: rows that come after their window as a rule, and are written by the next night's, do not hide it."""
+    for end in (hours(10), NOW):
+        repo.materialize("a1_late", end=end)
+    assert repo.found("a1_late") == {}
+    repo.write("a1_late", [(k, t, 2.0 if k > 1 else -1.0, f if k > 1 else 9.0) for k, t, _, f in CASES["a1_late"].rows])
+    repo.materialize("a1_late", end=LATER)
+    assert repo.found("a1_late", LATER) == {("blocked_correction", "f"): 1}
+
+
+def test_many_rows_corrected_in_place_by_one_factor(repo: Repo) -> None:
+    """A1: it looks like a writer in another unit, and may be one; the evidence says that it may be a correction."""
+    repo.materialize("a1_many")
+    repo.write("a1_many", [(k, t, -1.0, f * 100) for k, t, _, f in CASES["a1_many"].rows])
+    assert repo.found("a1_many", LATER, of=set(range(1, 12))) == {("blocked_correction", "f"): 11}
+    repo.materialize("a1_many", end=LATER)
+    (found,) = [f for f in repo.run("a1_many", LATER).findings if f.check == "parity"]
+    assert (found.cause.value, found.feature, found.count) == ("unit_scale", "f", 11)
+    assert found.evidence["created_after_they_were_materialized"] == 11
 
 
 def test_a_row_corrected_in_place_without_a_created_timestamp(repo: Repo) -> None:
