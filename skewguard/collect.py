@@ -70,14 +70,16 @@ class Collector:
             self.keys_per_second,
             lambda rows: self._report(view.name, rows),
         )
+        windows = self.windows.get(view.name, ())
         return ViewSides(
             view=view,
             features=features,
             as_of=self.as_of,
             watermark=watermark,
             rows=StoredRows(reading),
-            evidence=SourceEvidence(self.con, view, features, watermark, self.windows.get(view.name, ())),
+            evidence=SourceEvidence(self.con, view, features, watermark, windows),
             listing=StoredOutside(reading),
+            windows=windows,
         )
 
     def _report(self, step: str, rows: int) -> None:

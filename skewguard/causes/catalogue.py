@@ -25,7 +25,7 @@ _PIPELINE = "Fix the pipeline that writes the online value"
 
 CATALOGUE: dict[Cause, CauseInfo] = {
     Cause.NOT_MATERIALIZED: CauseInfo(
-        "hold a value from before the last offline rows, which lie past the watermark",
+        "hold a value from before the last offline rows, which no materialization covered",
         "Run `skewguard materialize`, and more often if this returns.",
     ),
     Cause.LATE_ARRIVAL: CauseInfo(
@@ -112,8 +112,8 @@ CATALOGUE: dict[Cause, CauseInfo] = {
     ),
     Cause.TYPE_CAST: CauseInfo(
         "lost precision in a cast",
-        "Declare the dtype that the source has, or write with `skewguard materialize`, which casts nothing; then run "
-        "`skewguard repair`.",
+        "Declare the dtype that the source has, apply, and run `skewguard materialize` or `skewguard repair`: Feast's "
+        "own run takes integers through float64 where one beside them is null.",
         repairable=True,
         comes_back=True,
     ),

@@ -13,7 +13,7 @@ import numpy as np
 
 from skewguard.causes.categories import category_recode
 from skewguard.causes.fills import null_default
-from skewguard.causes.numeric import constant_offset, timezone_shift, type_cast, unit_scale
+from skewguard.causes.numeric import constant_offset, lone_cast, timezone_shift, type_cast, unit_scale
 from skewguard.causes.relation import MIN_CELLS, SHARE, DifferingCells, Explained, Mask
 from skewguard.causes.swap import copied, swapped
 from skewguard.causes.texts import number_text, string_normalization
@@ -35,6 +35,10 @@ def explain(cells: DifferingCells) -> list[Explained]:
     for _ in range(_ROUNDS):
         if not _next_relation(cells, left, found):
             break
+    for item in found:
+        _note_corrections(cells, item)
+    for rule in _LAST:
+        _take(rule(cells, left), left, found)
     if left.any():
         found.append(Explained(Cause.UNEXPLAINED, left, {}))
     return found
@@ -53,9 +57,19 @@ def _next_relation(cells: DifferingCells, left: Mask, found: list[Explained]) ->
         if explained is None:
             continue
         if explained.evidence["share"] >= SHARE:
-            return _take(explained, left, found)
+            return _take(_wider(cells, left, explained), left, found)
         beside = beside or explained
-    return _take(beside, left, found)
+    return _take(None if beside is None else _wider(cells, left, beside), left, found)
+
+
+def _wider(cells: DifferingCells, left: Mask, chosen: Explained) -> Explained:
+    """Another column, if it explains all that a factor or offset does, and more: it stands so to ours in most rows."""
+    if chosen.cause not in (Cause.UNIT_SCALE, Cause.CONSTANT_OFFSET):
+        return chosen
+    column = copied(cells, left)
+    if column is None or (chosen.mask & ~column.mask).any() or column.mask.sum() == chosen.mask.sum():
+        return chosen
+    return column
 
 
 def _take(explained: Explained | None, left: Mask, found: list[Explained]) -> bool:
@@ -75,7 +89,7 @@ def _never_written(cells: DifferingCells, left: Mask) -> Explained:
 
 
 def _superseded(cells: DifferingCells, left: Mask) -> Explained:
-    evidence = {"online_value_is": "an earlier created row of the same event timestamp"}
+    evidence = {"online_value_is": "another row of the same event timestamp, created earlier or no later"}
     return Explained(Cause.BLOCKED_CORRECTION, left & cells.superseded, evidence)
 
 
@@ -84,7 +98,24 @@ def _created_late(cells: DifferingCells, left: Mask) -> Explained:
     return Explained(Cause.BLOCKED_CORRECTION, left & cells.created_late, evidence)
 
 
+def _note_corrections(cells: DifferingCells, item: Explained) -> None:
+    """Many rows corrected by one rule look like a writer's fault: say of how many that may be."""
+    if item.cause is Cause.BLOCKED_CORRECTION or cells.corrected is None:
+        return
+    if count := int((item.mask & cells.corrected).sum()):
+        item.evidence["created_after_they_were_materialized"] = count
+
+
+def _corrected(cells: DifferingCells, left: Mask) -> Explained | None:
+    """Last of all: a wrong value of a late row looks the same, unless a relation tells."""
+    if cells.corrected is None:
+        return None
+    evidence = {"offline_row_was": "created after its event timestamp had been materialized"}
+    return Explained(Cause.BLOCKED_CORRECTION, left & cells.corrected, evidence)
+
+
 _TELLING: tuple[_Rule, ...] = (_corrupt, _never_written, _superseded, _created_late)
+_LAST: tuple[_Rule, ...] = (lone_cast, _corrected)
 RELATIONS: tuple[_Rule, ...] = (
     swapped,
     type_cast,

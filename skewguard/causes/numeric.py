@@ -185,6 +185,24 @@ def type_cast(cells: DifferingCells, left: Mask) -> Explained | None:
     return Explained(Cause.TYPE_CAST, fits, {"cast": best, **fit_evidence(fits, candidates)})
 
 
+def lone_cast(cells: DifferingCells, left: Mask) -> Explained | None:
+    """Too few cells for a relation, but each holds what float64 leaves of a large integer, or float32 of a double.
+
+    That zeroes the last bits of the cell's own value, which hardly any other fault does: Feast does it to a whole
+    column of integers as soon as one of them is null (feast/utils.py, _columns_to_proto_values).
+    """
+    if cells.dtype not in ("INT64", "DOUBLE") or left.sum() >= MIN_CELLS or (left & ~cells.valid()).any():
+        return None
+    offline, online = as_floats(cells.offline, cells.dtype), as_floats(cells.online, cells.dtype)
+    if offline is None or online is None:
+        return None
+    name = "float64" if cells.dtype == "INT64" else "float32"
+    fits = (_integer_casts(cells) if name == "float64" else _float_casts(offline, online))[name]
+    if not left.any() or (left & ~fits).any():
+        return None
+    return Explained(Cause.TYPE_CAST, left.copy(), {"cast": name, **fit_evidence(left, left)})
+
+
 def _float_casts(offline: Floats, online: Floats) -> dict[str, Mask]:
     return {
         "float32": _single(offline) == online,

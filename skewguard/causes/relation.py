@@ -66,7 +66,10 @@ class DifferingCells:
 
     ``offline``, ``online``: values in the feature's Arrow type. ``states``: "absent", "null", "value" or "corrupt".
     ``superseded``: the online value is that of an offline row with the same key and event timestamp that lost the
-    created-timestamp tie. ``created_late``: the offline row was created after the watermark.
+    tie, by its created timestamp or, where none was created last, by its values. ``created_late``: the offline row was
+    created after the watermark.
+    ``corrected``: it was created after its event timestamp had been materialized, more runs later than any row that is
+    rightly online.
     ``population``: offline values of the feature from all compared rows, or from a sample of them that does not depend
     on the values; by default the cells' own. ``rows``: how many rows were compared in all; 0: not known.
     ``others``: the view's other columns; without them no column is looked for in another.
@@ -81,6 +84,7 @@ class DifferingCells:
     population: pa.Array | None = None
     rows: int = 0
     others: OtherColumns | None = None
+    corrected: Mask | None = None
 
     def valid(self) -> Mask:
         """Cells that are neither null nor NaN on either side."""

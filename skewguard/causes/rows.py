@@ -4,6 +4,7 @@ Names in the SQL, all UTC, null where there is no such row:
 t_ts     latest offline row at or before the as-of time (offline truth, before its TTL is applied)
 t_live   that row is inside the TTL at the as-of time (age == ttl is inside, as in Feast's offline stores)
 e_ts     latest offline row at or before the watermark (what a correct online store holds)
+covered  a materialized window holds e_ts (where none is known: true)
 k_ts     latest offline row at or before the watermark that the materialization could have seen
 o_ts     the online row (null where its bytes do not decode); ``state`` is its row state
 o_known  offline has a row of this entity at exactly o_ts
@@ -34,7 +35,7 @@ def row_cause_sql(ttl: timedelta | None, as_of: datetime, watermark: datetime) -
     return f"""CASE
         WHEN state <> 'present' THEN CASE
             WHEN NOT t_live THEN NULL
-            WHEN e_ts IS NULL OR NOT {due} THEN 'not_materialized'
+            WHEN e_ts IS NULL OR NOT {due} OR NOT covered THEN 'not_materialized'
             WHEN NOT {known_due} THEN 'late_arrival'
             WHEN twin THEN 'entity_key_mismatch'
             ELSE 'missing_online' END
@@ -46,6 +47,6 @@ def row_cause_sql(ttl: timedelta | None, as_of: datetime, watermark: datetime) -
         WHEN e_ts IS NULL THEN 'not_materialized'
         WHEN o_ts = e_ts AND e_same THEN 'not_materialized'
         WHEN o_ts = e_ts THEN '{CELL_LEVEL}'
-        WHEN o_ts > e_ts OR NOT {due} THEN 'not_materialized'
+        WHEN o_ts > e_ts OR NOT {due} OR NOT covered THEN 'not_materialized'
         WHEN NOT {known_due} OR o_ts >= k_ts THEN 'late_arrival'
         ELSE 'out_of_order_write' END"""

@@ -182,6 +182,7 @@ def _differing(comparison: Comparison, index: int, cells: pa.Table) -> Differing
         population=comparison.population(feature.name),
         rows=comparison.totals.present,
         others=OtherFeatures(comparison, index, cells.column("row_id").to_numpy()),
+        corrected=comparison.corrected(cells),
     )
 
 

@@ -189,10 +189,7 @@ class ViewReplay:
 
     def _differing(self, con: duckdb.DuckDBPyConnection, index: int, where: str) -> pa.Table:
         same = self.equal(index, f"v.v_{index}", f"d.s_{index}")
-        lost = (
-            f"EXISTS (SELECT 1 FROM versions v WHERE v.v_ts = d.s_ts AND {self._on('v', 'd')} "
-            f"AND coalesce(v.v_created < d.last_created, false) AND {same})"
-        )
+        lost = f"EXISTS (SELECT 1 FROM versions v WHERE v.v_ts = d.s_ts AND {self._on('v', 'd')} AND {same})"
         state = f"CASE c_{index} WHEN 0 THEN 'corrupt' WHEN 1 THEN 'value' WHEN 3 THEN 'absent' ELSE 'null' END"
         return con.execute(
             f"SELECT n, t_{index} AS offline, s_{index} AS online, {state} AS state, {lost} AS superseded "

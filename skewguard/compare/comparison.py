@@ -12,6 +12,7 @@ from skewguard.causes.equality import equal_sql
 from skewguard.causes.keys import DIFFERENCE, STORED
 from skewguard.causes.relation import Integers
 from skewguard.causes.rows import CELL_LEVEL, live_sql, row_cause_sql
+from skewguard.causes.windows import Windows
 from skewguard.compare.same import Mask, mask, same_rows
 from skewguard.compare.sides import Chunk, ViewSides
 from skewguard.compare.totals import Totals
@@ -43,6 +44,7 @@ class Comparison:
         self.con = connect(memory_limit)
         self._tolerance = tolerance
         self._populations: dict[str, pa.Array] = {}
+        self._windows = Windows(sides.windows, sides.watermark)
         try:
             self.totals = self._load()
             self._classify()
@@ -92,16 +94,30 @@ class Comparison:
         """Compare every chunk: ``bad`` gets the rows where anything differs, the rest is counted."""
         totals = Totals(self.sides.features, self.sides.rows)
         self.con.execute(f"CREATE TYPE cell_state AS ENUM ({', '.join(map(literal, CELL_STATES))})")
-        self._stamped_later = 0
+        self._stamped_later = self._late_runs = 0
         for number, chunk in enumerate(self.sides.rows.chunks()):
             live = self._live(chunk.truth)
             same = same_rows(chunk, self.sides.features) & live
             self._compare(chunk, np.flatnonzero(~same), totals.rows, "INSERT INTO" if number else "CREATE TEMP TABLE")
             late = f"created > {moment(self.sides.watermark)} AND t_ts <= {moment(self.sides.watermark)}"
             self._stamped_later += int((same & self._mask(chunk.truth, late)).sum())
+            self._count_runs(chunk.truth.column(EVENT_TS), chunk.truth.column(CREATED_TS), same)
             totals.add(chunk, live)
         self.con.execute("DROP TABLE cmp")
         return totals
+
+    def _count_runs(self, event: pa.ChunkedArray, created: pa.ChunkedArray, right: Mask) -> None:
+        """After how many runs was a row created at most that is rightly online: so late do rows come as a rule."""
+        runs = self._windows.runs(_micros(event)[right], _micros(created)[right])
+        self._late_runs = max(self._late_runs, int(runs.max(initial=0)))
+
+    def corrected(self, cells: pa.Table) -> Mask:
+        """Of differing cells: those whose offline row was created after its event timestamp had been materialized, and
+        more runs later than any row that is rightly online.
+        """
+        runs = self._windows.runs(_micros(cells.column("event")), _micros(cells.column("created")))
+        later: Mask = runs > self._late_runs
+        return later
 
     def _live(self, truth: pa.Table) -> Mask:
         return self._mask(truth, live_sql("t_ts", self.sides.view.ttl, self.sides.as_of))
@@ -122,6 +138,8 @@ class Comparison:
         late = f"e_created > {moment(self.sides.watermark)}"
         equal = f"state = 'present' AND o_ts = e_ts AND {late} AND NOT ({self._any_differs})"
         self._stamped_later += self.scalar(f"SELECT count(*) FROM cmp WHERE {equal}")
+        right = self.table(f"SELECT t_ts, t_created FROM cmp WHERE o_ts = t_ts AND NOT ({self._bad})")
+        self._count_runs(right.column("t_ts"), right.column("t_created"), np.ones(right.num_rows, dtype=bool))
 
     @property
     def _any_differs(self) -> str:
@@ -166,6 +184,7 @@ class Comparison:
         self._register("at_o", {"m": sides.evidence.exists(observed)})
         self._register("lost", {"l": sides.evidence.superseded(differing)})
         self._register_twins(outside.twins)
+        self._register_covered()
         # Not where rows created after the watermark are rightly online: a backfill or a load stamped them.
         self.created_tells = self._stamped_later == 0
         k_ts = "k.k_ts" if self.created_tells else "c.e_ts"
@@ -174,11 +193,11 @@ class Comparison:
         )
         cause = row_cause_sql(sides.view.ttl, sides.as_of, sides.watermark)
         self.con.execute(f"""CREATE TEMP TABLE diff AS SELECT *, {cause} AS cause FROM (
-            SELECT c.*, ({same or "true"}) AS e_same, {k_ts} AS k_ts, w.stored IS NOT NULL AS twin,
+            SELECT c.*, ({same or "true"}) AS e_same, {k_ts} AS k_ts, w.stored IS NOT NULL AS twin, v.covered,
                 w.stored AS twin_stored, w.difference AS twin_difference,
                 EXISTS (SELECT 1 FROM at_o m WHERE m.m_ts = c.o_ts AND {self.join_on("c", "m")}) AS o_known
             FROM bad c LEFT JOIN known k ON {self.join_on("c", "k")}
-            LEFT JOIN twins w ON {self.join_on("c", "w")})""")
+            LEFT JOIN twins w ON {self.join_on("c", "w")} JOIN covered v ON v.row_id = c.row_id)""")
         self.con.execute("DROP TABLE bad")
 
     def _register_twins(self, twins: pa.Table) -> None:
@@ -186,6 +205,11 @@ class Comparison:
         self.con.register(
             "twins", pa.table({**columns, "stored": twins.column(STORED), "difference": twins.column(DIFFERENCE)})
         )
+
+    def _register_covered(self) -> None:
+        due = self.table("SELECT row_id, e_ts FROM bad")
+        covered = pa.array(self._windows.hold(_micros(due.column("e_ts"))))
+        self.con.register("covered", pa.table({"row_id": due.column("row_id"), "covered": covered}))
 
     def scalar(self, sql: str) -> Any:
         """The first value of a query over ``diff``."""
@@ -212,7 +236,7 @@ class Comparison:
         """The cells of one feature that differ though both sides hold the same row.
 
         Columns: row_id, offline, online, state, superseded, created_late, stale (the online cell is what was due at
-        the watermark; offline has moved on since).
+        the watermark; offline has moved on since), event (the online row's timestamp), created (the offline row's).
         """
         same_row = f"l.l_ts = o_ts AND {self.join_on('l', 'd')}"
         equal_lost = self.equal(index, f"l.l_{index}", f"o_{index}")
@@ -222,7 +246,7 @@ class Comparison:
                 EXISTS (SELECT 1 FROM lost l WHERE {same_row} AND {equal_lost}) AS superseded,
                 coalesce({late}, false) AS created_late,
                 (o_ts IS DISTINCT FROM t_ts AND s_{index} <> 'corrupt' AND {self.equal(index, "offline", f"o_{index}")})
-                    AS stale
+                    AS stale, o_ts AS event, created
             FROM (SELECT *, CASE WHEN o_ts = t_ts THEN t_{index} ELSE e_{index} END AS offline,
                     CASE WHEN o_ts = t_ts THEN t_created ELSE e_created END AS created
                 FROM diff WHERE cause = '{CELL_LEVEL}' AND d_{index}) d ORDER BY row_id""")
@@ -246,6 +270,12 @@ class Comparison:
             f"SELECT {keys}{pick}, state, t_ts AS offline_ts, o_ts AS online_ts FROM diff "
             f"WHERE row_id IN ({ids}) ORDER BY row_id"
         )
+
+
+def _micros(stamps: pa.ChunkedArray) -> Integers:
+    """Timestamps as microseconds since 1970; null is before all of them."""
+    whole = stamps.combine_chunks().cast(pa.int64()).fill_null(-(2**63))
+    return np.asarray(whole.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def _first(values: Mapping[int, str]) -> str:

@@ -27,7 +27,11 @@ class OfflineEvidence(Protocol):
         ...
 
     def superseded(self, keys: pa.Table) -> pa.Table:
-        """Join keys, features, ``__event_ts``: rows that lost a created-timestamp tie at their event timestamp."""
+        """Join keys, features, ``__event_ts``: rows that share entity and event timestamp with others.
+
+        The one that counts is among them (the created timestamp decides, else the values); a differing online value
+        that is there is that of a row which lost.
+        """
         ...
 
 
@@ -94,6 +98,8 @@ class ViewSides:
     rows: ViewRows
     evidence: OfflineEvidence
     listing: OnlineListing
+    windows: tuple[tuple[datetime, datetime], ...] = ()
+    """The materialized windows (start, end), both ends in; none known means one that ended at the watermark."""
 
 
 def whole(rows: ViewRows) -> Chunk:

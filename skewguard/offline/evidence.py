@@ -52,13 +52,11 @@ class SourceEvidence:
             self.con.unregister("__observed")
 
     def superseded(self, keys: pa.Table) -> pa.Table:
-        """Rows that are not the latest created ones of their entity and event timestamp."""
+        """Every row that shares its entity and event timestamp with others."""
         partition = ", ".join([*(f"s.{quote(k.name)}" for k in self.view.join_keys), f"s.{EVENT_TS}"])
         return self._query(
             keys,
-            f"SELECT s.* FROM {{source}} QUALIFY count(*) OVER (PARTITION BY {partition}) > 1 "
-            f"AND coalesce(s.{CREATED_TS} < max(s.{CREATED_TS}) OVER (PARTITION BY {partition}), "
-            f"max(s.{CREATED_TS}) OVER (PARTITION BY {partition}) IS NOT NULL)",
+            f"SELECT s.* FROM {{source}} QUALIFY count(*) OVER (PARTITION BY {partition}) > 1",
             [f.name for f in self.features],
         )
 

@@ -73,7 +73,7 @@ ACTIONS: Mapping[str, str] = {"block": "blocks", "warn": "warns", "ignore": "ign
 WORDS: Mapping[str, CauseWords] = {
     "not_materialized": CauseWords(
         "newer rows not materialized",
-        "Newer rows exist offline, but the last materialization ended before them.",
+        "Newer rows exist offline that no materialization covered: it ended before them, or began after them.",
         "The materialization job has not run since these rows arrived, or it stopped early.",
         "Materialize up to now, and look at why the scheduled job did not.",
         MATERIALIZE,
@@ -154,7 +154,8 @@ WORDS: Mapping[str, CauseWords] = {
         "changed by a cast",
         "The values are equal once both are cast to the narrower type.",
         "A float64 was stored as float32, an integer as float, a number as text, or a timestamp was cut.",
-        "Declare the feature with the type that the source has, then materialize again.",
+        "Declare the feature with the type that the source has, then materialize again, with skewguard: Feast's own "
+        "run takes integers through float64 where one beside them is null.",
         MATERIALIZE,
     ),
     "served_before_known": CauseWords(

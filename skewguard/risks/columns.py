@@ -77,6 +77,12 @@ def _values(facts: SourceFacts, fields: Sequence[FieldDef]) -> Iterator[Risk]:
             message = f"{item.name}: {count:,} values have a fraction, which {item.dtype} cuts off"
             yield _defect(facts, "warning", "fractions_cut", message, feature=item.name, advice=_DECLARE,
                           evidence=evidence, **_of_rows(facts, count))  # fmt: skip
+        if item.name in facts.gaps:
+            count = facts.gaps[item.name]
+            message = f"{item.name}: {count:,} lists of whole numbers have a null inside; Feast's materialization fails"
+            yield _defect(facts, "warning", "null_in_list", message, feature=item.name, evidence=evidence,
+                          advice="Leave the nulls out of the lists, or materialize with skewguard, which writes 0.",
+                          **_of_rows(facts, count))  # fmt: skip
 
 
 _FEAST: Mapping[Conversion, tuple[str, str]] = {

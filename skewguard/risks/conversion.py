@@ -136,6 +136,16 @@ def fraction_sql(column: str, duck_type: str, dtype: str) -> str | None:
     return f"({finite}{column} <> trunc({column}))"
 
 
+def gap_sql(column: str, duck_type: str, dtype: str) -> str | None:
+    """SQL: is this a list of whole numbers with a null inside? None where it cannot be one.
+
+    Feast's materialization reads such a list as floats, which its protobuf refuses (feast/type_map.py).
+    """
+    if kind_of(duck_type) != "LIST" or dtypes.element(dtype) not in ("INT32", "INT64"):
+        return None
+    return f"(list_count({column}) < len({column}))"
+
+
 _FALLIBLE = INTS | FLOATS | {"VARCHAR", "DECIMAL", "HUGEINT"}
 _MAX_SECONDS = 253_402_300_799
 

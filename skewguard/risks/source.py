@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from skewguard.contract import iso
 from skewguard.definitions import FieldDef, ViewDef
 from skewguard.offline.sources import declared_sql, reading, scan_sql
-from skewguard.risks.conversion import fraction_sql, moment_sql, refused_sql
+from skewguard.risks.conversion import fraction_sql, gap_sql, moment_sql, refused_sql
 from skewguard.sql import quote
 
 SAMPLES = 10
@@ -49,7 +49,7 @@ class SourceFacts:
         missing: Feast names without a column.
         counts: by name, over all rows: ``rows``, ``null_times``, ``bad_times``, ``future``, ``created_null``,
             ``created_bad``, ``created_first`` (created before the event).
-        null_keys, refused, fractions, unreadable: by Feast name; ``unreadable`` is DuckDB's reason.
+        null_keys, refused, fractions, gaps, unreadable: by Feast name; ``unreadable`` is DuckDB's reason.
         oldest, newest: event timestamps.
         not_read: why, where nothing was read.
     """
@@ -63,6 +63,7 @@ class SourceFacts:
     null_keys: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
     fractions: Mapping[str, int] = field(default_factory=dict)
+    gaps: Mapping[str, int] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
     oldest: datetime | None = None
     newest: datetime | None = None
@@ -162,7 +163,7 @@ def _column_counts(facts: SourceFacts, fields: Sequence[FieldDef]) -> dict[tuple
         name = facts.view.source.column(item.name)
         if item in facts.view.join_keys:
             counts["null_keys", item.name] = f"count(*) FILTER ({quote(name)} IS NULL)"
-        for what, sql in (("refused", refused_sql), ("fractions", fraction_sql)):
+        for what, sql in (("refused", refused_sql), ("fractions", fraction_sql), ("gaps", gap_sql)):
             condition = sql(quote(name), facts.columns[name], item.dtype)
             if condition is not None:
                 counts[what, item.name] = f"count(*) FILTER ({condition})"
@@ -176,7 +177,7 @@ def _counted(
     sums, single = times.counts(now), _column_counts(facts, fields)
     asked = [*sums.values(), *single.values(), f"min({times.at})", f"max({times.at})"]
     row = con.execute(f"SELECT {', '.join(asked)} FROM {scan}").fetchall()[0]
-    found: dict[str, dict[str, int]] = {"null_keys": {}, "refused": {}, "fractions": {}}
+    found: dict[str, dict[str, int]] = {"null_keys": {}, "refused": {}, "fractions": {}, "gaps": {}}
     for (what, name), count in zip(single, row[len(sums) : -2], strict=True):
         if count:
             found[what][name] = count
@@ -191,6 +192,7 @@ def _counted(
         null_keys=found["null_keys"],
         refused=found["refused"],
         fractions=found["fractions"],
+        gaps=found["gaps"],
     )
 
 

@@ -163,3 +163,12 @@ def test_column_swap(dtype: str, offline: list[Any], online: list[Any], others: 
 def test_a_column_that_has_the_same_constant_is_not_swapped() -> None:
     others = {"o": ("DOUBLE", [1.0] * 6, [1.0] * 6)}
     assert named("DOUBLE", AMOUNTS, [1.0] * 6, others) == {"unexplained": 6}
+
+
+def test_a_column_that_is_the_double_of_another_in_most_rows_goes_before_the_factor() -> None:
+    offline = [1.5 + n for n in range(40)]
+    doubles = [value * 2 if n % 20 else value * 3 for n, value in enumerate(offline)]
+    others = {"o": ("DOUBLE", doubles, doubles)}
+    assert named("DOUBLE", offline, doubles, others) == {"column_swap": 40}
+    exact = [value * 2 for value in offline]
+    assert named("DOUBLE", offline, exact, {"o": ("DOUBLE", exact, exact)}) == {"unit_scale": 40}

@@ -43,6 +43,7 @@ class Online:
     values: tuple[Any, ...]
 
 
+Windows = Sequence[tuple[datetime, datetime]]
 ABSENT, CORRUPT = object(), object()
 STAMP = dtypes.TIMESTAMP
 
@@ -55,12 +56,15 @@ def view(*features: FieldDef, ttl: timedelta | None = None) -> ViewDef:
 class RowEvidence:
     """OfflineEvidence by loops over plain rows."""
 
-    def __init__(self, rows: Sequence[Row], definition: ViewDef, watermark: datetime) -> None:
-        self.rows, self.definition, self.watermark = rows, definition, watermark
+    def __init__(self, rows: Sequence[Row], definition: ViewDef, watermark: datetime, windows: Windows = ()) -> None:
+        self.rows, self.definition = rows, definition
+        self.windows = windows or ((datetime.min.replace(tzinfo=UTC), watermark),)
 
     def known(self, keys: pa.Table) -> pa.Table:
-        wm = self.watermark
-        return self._latest(keys, [r for r in self.rows if r.event <= wm and (r.created is None or r.created <= wm)])
+        return self._latest(keys, [row for row in self.rows if self._seen(row)])
+
+    def _seen(self, row: Row) -> bool:
+        return any(a <= row.event <= b and (row.created is None or row.created <= b) for a, b in self.windows)
 
     def exists(self, rows: pa.Table) -> pa.Table:
         known = {(r.key, r.event) for r in self.rows}
@@ -71,11 +75,7 @@ class RowEvidence:
         lost = [
             r
             for r in self.rows
-            if r.key in wanted
-            and any(
-                o.key == r.key and o.event == r.event and o.created and (r.created is None or o.created > r.created)
-                for o in self.rows
-            )
+            if r.key in wanted and sum(o.key == r.key and o.event == r.event for o in self.rows) > 1
         ]
         columns = {
             "key": pa.array([r.key for r in lost], pa.int64()),
@@ -172,9 +172,14 @@ class Listing:
 
 
 def sides(
-    definition: ViewDef, offline: Sequence[Row], online: Sequence[Online], *, watermark: datetime = NOW
+    definition: ViewDef,
+    offline: Sequence[Row],
+    online: Sequence[Online],
+    *,
+    watermark: datetime = NOW,
+    windows: Windows = (),
 ) -> ViewSides:
-    """Both sides of a view at NOW."""
+    """Both sides of a view at NOW; ``windows`` are the materialized ones."""
     truth = latest(offline, NOW, definition)
     known = {row.key for row in offline}
     extra = [row for row in online if row.key not in known]
@@ -189,6 +194,7 @@ def sides(
         as_of=NOW,
         watermark=watermark,
         rows=Rows(whole, definition),
-        evidence=RowEvidence(offline, definition, watermark),
+        evidence=RowEvidence(offline, definition, watermark, windows),
+        windows=tuple(windows),
         listing=Listing(online_table([row.key for row in extra], extra, definition)),
     )

@@ -53,6 +53,10 @@ def online(event: float, value: Any, key: int = 1) -> Online:
         (VIEW, [row(5, 1.0), row(4, 2.0)], [online(5, 1.0)], 3, {("out_of_order_write", None): 1}),
         # corrected under the same event timestamp, seen by the row that lost the tie
         (VIEW, [row(5, 1.0, 5), row(5, 2.0, 4)], [online(5, 1.0)], 3, {("blocked_correction", "f"): 1}),
+        # ... nothing decides the tie: offline takes the larger value, online is the other one, or neither
+        (VIEW, [row(5, 1.0, 4), row(5, 2.0, 4)], [online(5, 1.0)], 3, {("blocked_correction", "f"): 1}),
+        (VIEW, [row(5, 1.0, 4), row(5, 2.0, 4)], [online(5, 2.0)], 3, {}),
+        (VIEW, [row(5, 1.0, 4), row(5, 2.0, 4)], [online(5, 3.0)], 3, {("unexplained", "f"): 1}),
         # ... rewritten in place after the watermark
         (VIEW, [row(5, 2.0, created=1)], [online(5, 1.0)], 3, {("blocked_correction", "f"): 1}),
         # pushed online only
@@ -94,6 +98,42 @@ def test_one_entity(
     definition: Any, offline: list[Row], stored: list[Online], watermark: float, expected: dict[Any, int]
 ) -> None:
     assert run(definition, offline, stored, watermark=hours(watermark)) == expected
+
+
+NIGHTS = [(hours(30), hours(20)), (hours(20), hours(10)), (hours(10), hours(0))]
+
+
+@pytest.mark.parametrize(
+    ("offline", "stored", "windows", "expected"),
+    [
+        # corrected in place after the window that holds it; a later window is refused by Redis
+        ([row(25, 2.0, created=15)], [online(25, 1.0)], NIGHTS, {("blocked_correction", "f"): 1}),
+        ([row(25, 2.0, created=20)], [online(25, 1.0)], NIGHTS, {("unexplained", "f"): 1}),
+        ([row(25, 2.0, created=15)], [online(25, 1.0)], [], {("unexplained", "f"): 1}),
+        # ... which tells nothing where rows come after their window as a rule, and are rightly online
+        ([row(25, 2.0, created=15), row(25, 7.0, created=15, key=2)], [online(25, 1.0), online(25, 7.0, key=2)],
+         NIGHTS, {("unexplained", "f"): 1}),
+        # ... unless it came more runs later than they
+        ([row(25, 2.0, created=5), row(25, 7.0, created=15, key=2)], [online(25, 1.0), online(25, 7.0, key=2)],
+         NIGHTS, {("blocked_correction", "f"): 1}),
+        ([row(25, 2.0, created=5), row(25, math.nan, created=5, key=2)], [online(25, 1.0), online(25, None, key=2)],
+         NIGHTS, {("unexplained", "f"): 1}),
+        # ... and what a relation explains is no correction
+        ([row(25, k + 0.5, created=15, key=k) for k in range(9)],
+         [online(25, 100 * (k + 0.5), key=k) for k in range(9)], NIGHTS, {("unit_scale", "f"): 9}),
+        # before the first window, or between two: no materialization ever saw the row
+        ([row(40, 1.0)], [], NIGHTS, {("not_materialized", None): 1}),
+        ([row(40, 1.0, created=5)], [], NIGHTS, {("not_materialized", None): 1}),
+        ([row(27, 1.0), row(15, 2.0)], [online(27, 1.0)], NIGHTS[::2], {("not_materialized", None): 1}),
+        ([row(15, 2.0)], [], NIGHTS[::2], {("not_materialized", None): 1}),
+        # inside one it was lost, or late
+        ([row(25, 1.0)], [], NIGHTS, {("missing_online", None): 1}),
+        ([row(25, 1.0, created=15)], [], NIGHTS, {("late_arrival", None): 1}),
+    ],
+)  # fmt: skip
+def test_materialized_windows(offline: list[Row], stored: list[Online], windows: Any, expected: dict[Any, int]) -> None:
+    both = sides(VIEW, offline, stored, watermark=hours(0), windows=windows)
+    assert causes(check_parity([both], ServicePolicy())) == expected
 
 
 def test_the_ttl_edge_is_exact_to_the_microsecond() -> None:
@@ -190,6 +230,13 @@ def many(values: list[Any], seen: list[Any], dtype: str = "DOUBLE") -> dict[tupl
         ([1.4, 2.6, 3.5], [1.0, 2.0, 3.0], "DOUBLE", {("type_cast", "f"): 3}),
         ([None, None, None, 1.0], [0.0, 0.0, 0.0, 1.0], "DOUBLE", {("null_default", "f"): 3}),
         (["x", None, None, None], ["x", "?", "?", "?"], "STRING", {("null_default", "f"): 3}),
+        # one cell tells a cast by its last bits, where nothing else differs
+        ([2**53 + 1, 5], [2**53, 5], "INT64", {("type_cast", "f"): 1}),
+        ([2**60 + 1, 2**60 + 77], [2**60, 2**60], "INT64", {("type_cast", "f"): 2}),
+        ([2**60 + 1, 2**60 + 77], [2**60, 2**60 + 76], "INT64", {("unexplained", "f"): 2}),
+        ([2**53 + 1, None], [2**53 - 1, None], "INT64", {("unexplained", "f"): 1}),
+        ([0.1, 5.0], [0.10000000149011612, 5.0], "DOUBLE", {("type_cast", "f"): 1}),
+        ([0.1, 5.0], [0.1000000015, 5.0], "DOUBLE", {("unexplained", "f"): 1}),
         # two rows fit any line: no relation is claimed
         ([1.0, 2.0], [100.0, 200.0], "DOUBLE", {("unexplained", "f"): 2}),
         ([5.0] * 4, [500.0] * 4, "DOUBLE", {("unexplained", "f"): 4}),

@@ -16,7 +16,7 @@ import pytest
 from feast import ValueType
 from feast.feature_view import FeatureView
 from feast.type_map import python_values_to_proto_values
-from feast.types import Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp
+from feast.types import Array, Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
 from skewguard import SkewGuard, Verdict
 from skewguard.config import Policy
@@ -252,6 +252,22 @@ def test_null_join_keys_stop_feasts_materialization(tmp_path: Path) -> None:
     assert rules(guard) == {("null_key", "warning")}
     with pytest.raises(ValueError, match="Value type not supported"):
         feast_online(guard, ["f"])
+
+
+@pytest.mark.parametrize(("dtype", "fails"), [(Int64, True), (Int32, True), (Float64, False), (String, False)])
+def test_nulls_inside_lists_stop_feasts_materialization_of_whole_numbers(
+    tmp_path: Path, dtype: Any, fails: bool
+) -> None:
+    values: list[Any] = ["a", None] if dtype is String else [1, None]
+    kind = {Int32: pa.int32(), Float64: pa.float64(), String: pa.string()}.get(dtype, pa.int64())
+    table = columns(f=pa.array([values, values[:1]], pa.list_(kind)))
+    guard = OneView(table, features={"f": Array(dtype)}).build(tmp_path)
+    assert rules(guard) == ({("null_in_list", "warning")} if fails else set())
+    if fails:
+        with pytest.raises(TypeError, match="float"):
+            feast_online(guard, ["f"])
+    else:
+        assert len(feast_online(guard, ["f"])["f"][0]) == 2
 
 
 def test_ties_are_counted_by_how_they_end_the_ambiguous_first(tmp_path: Path) -> None:

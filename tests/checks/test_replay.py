@@ -14,18 +14,22 @@ from typing import Any
 
 import httpx
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from skewguard import SkewGuard
-from skewguard.checks.replay import edit_distance
+from skewguard.checks.replay import Replayed, ViewReplay, edit_distance
+from skewguard.config import Tolerance
+from skewguard.definitions import FieldDef, Projection
 from skewguard.errors import BadInputError
 from skewguard.findings import CheckResult
 from skewguard.online.encoding import encode_value
 from skewguard.online.keys import KeyEncoder, feature_field, timestamp_field
 from skewguard.online.timestamps import encode_timestamp
 from skewguard.replaying import replay
+from tests.checks.builders import STAMP, hours, view
 from tests.repos import AS_OF, write_repo
 
 SHOPS = ("Äpfel", "b:c", "", "dd")
@@ -247,6 +251,25 @@ def test_a_sample_takes_entities_and_moves_no_rate(guard: SkewGuard, clean_redis
     assert 150 < finding.compared < 450
     assert finding.compared % 5 == 0
     assert 0.2 < finding.rate < 0.5  # a third of all rows
+
+
+@pytest.mark.parametrize(("made", "earlier"), [(2, 3), (2, 2), (None, None), (2, None)])
+def test_a_row_that_lost_its_tie_is_a_blocked_correction(made: float | None, earlier: float | None) -> None:
+    """Whichever was created last, or none: the served value is that of another row of the same event timestamp."""
+    definition = view(FieldDef("f", "DOUBLE"))
+    stamp, key = pa.array([hours(5)], STAMP), pa.array([1], pa.int64())
+    rows = pa.table(
+        {"n": key, "as_of": pa.array([hours(0)], STAMP), "request_id": pa.array(["r"]), "s_ts": stamp, "t_ts": stamp,
+         "k_0": key, "s_0": pa.array([1.0]), "t_0": pa.array([2.0]), "c_0": pa.array([1], pa.int32())}
+    )  # fmt: skip
+    created = pa.array([None if age is None else hours(age) for age in (made, earlier)], STAMP)
+    source = pa.table(
+        {"key": pa.array([1, 1], pa.int64()), "__event_ts": pa.array([hours(5)] * 2, STAMP), "__created_ts": created,
+         "f": [2.0, 1.0]}
+    )  # fmt: skip
+    check = ViewReplay(Projection(definition, definition.features), lambda _: Tolerance(), ())
+    check.add(Replayed(rows, lambda asked: source))
+    assert [(f.cause.value, f.feature, f.count) for f in check.findings()] == [("blocked_correction", "f", 1)]
 
 
 @given(st.lists(st.integers(0, 3), max_size=7), st.lists(st.integers(0, 3), max_size=7))
