@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import duckdb
 
 from skewguard.compare.sides import ViewSides
 from skewguard.definitions import FieldDef, ServiceDef, ViewDef
 from skewguard.offline.evidence import SourceEvidence
+from skewguard.online.side import OnlineSide
 from skewguard.view_rows import Reading, StoredOutside, StoredRows
 
 Progress = Callable[[str, int], None]
@@ -24,6 +24,8 @@ class Collected:
 
     sides: tuple[ViewSides, ...]
     skipped: dict[str, str] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+    """What cannot be told of this online store."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,12 @@ class Collector:
     """Reads one service's views from both stores as of a moment."""
 
     con: duckdb.DuckDBPyConnection
-    client: Any
+    side: OnlineSide
     project: str
     as_of: datetime
     sample: float = 1.0
     progress: Progress | None = None
     windows: Mapping[str, tuple[tuple[datetime, datetime], ...]] = field(default_factory=dict)
-    keys_per_second: float | None = None
 
     def collect(self, service: ServiceDef, watermarks: dict[str, datetime | None]) -> Collected:
         """Every view of the service; the stores are read when the sides are compared, and must be open then."""
@@ -54,20 +55,19 @@ class Collector:
                 )
             else:
                 sides.append(self.view_sides(view, service.features_read(view), watermark))
-        return Collected(tuple(sides), skipped)
+        return Collected(tuple(sides), skipped, self.side.limits)
 
     def view_sides(self, view: ViewDef, features: tuple[FieldDef, ...], watermark: datetime) -> ViewSides:
         """Both sides of one view, sampled by entity hash; nothing is read before it is asked for."""
         reading = Reading(
             self.con,
-            self.client,
+            self.side,
             self.project,
             view,
             features,
             self.as_of,
             watermark,
             self.sample,
-            self.keys_per_second,
             lambda rows: self._report(view.name, rows),
         )
         windows = self.windows.get(view.name, ())

@@ -107,6 +107,7 @@ class ServicePolicy(_Strict):
     max_rate: dict[str, Share] = Field(default_factory=dict)
     min_coverage: float = Field(default=0.95, ge=0, le=1)
     min_rows: int = Field(default=1, ge=0)
+    offline: Literal["direct", "feast"] = "direct"
     sample: float = Field(default=1.0, gt=0, le=1)
     keys_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     memory_limit: str = Field(default="1GB", pattern=r"^[0-9]+(\.[0-9]+)? ?([KMGT]i?B)$")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -28,7 +30,9 @@ from skewguard.gate import decide
 from skewguard.history import History
 from skewguard.offline.evidence import newest_event
 from skewguard.offline.sources import connect as connect_offline
+from skewguard.offline.through_feast import through_feast
 from skewguard.online.connection import connect, settings_from_repo
+from skewguard.online.side import OnlineSide, RedisSide, names_redis, online_side
 from skewguard.preflighting import preflight
 from skewguard.replaying import replay
 from skewguard.training_set import library_versions
@@ -84,11 +88,22 @@ def collect(
     workspace: Workspace, service: ServiceDef, as_of: datetime, con: duckdb.DuckDBPyConnection, client: Any,
     progress: Progress | None = None, sample: float | None = None,
 ) -> Collected:  # fmt: skip
-    """Both sides of every view of the service, of the policy's sample of entities unless ``sample`` says otherwise."""
-    policy = workspace.policy_for(service.name)
-    share = policy.sample if sample is None else sample
+    """Both sides of every view of the service, of the policy's sample of entities unless ``sample`` says otherwise.
+
+    ``client`` is of the Redis that the repository names.
+    """
+    side = RedisSide(client, workspace.feast.project, workspace.policy_for(service.name).keys_per_second)
+    return collect_from(workspace, service, as_of, con, side, progress, sample)
+
+
+def collect_from(
+    workspace: Workspace, service: ServiceDef, as_of: datetime, con: duckdb.DuckDBPyConnection, side: OnlineSide,
+    progress: Progress | None = None, sample: float | None = None,
+) -> Collected:  # fmt: skip
+    """``collect`` from any online store."""
+    share = workspace.policy_for(service.name).sample if sample is None else sample
     feast = workspace.feast
-    collector = Collector(con, client, feast.project, as_of, share, progress, feast.windows(), policy.keys_per_second)
+    collector = Collector(con, side, feast.project, as_of, share, progress, feast.windows())
     return collector.collect(service, feast.watermarks())
 
 
@@ -96,7 +111,8 @@ def check_service(
     workspace: Workspace, name: str, as_of: datetime, *, save: bool = True, progress: Progress | None = None
 ) -> CheckedRun:
     """One run of one feature service; see SkewGuard.check."""
-    settings_from_repo(workspace.path)  # a configuration that names no Redis is refused, not judged
+    if names_redis(workspace.feast):
+        settings_from_repo(workspace.path)  # a configuration that is none of a Redis is refused, not judged
     workspace.feast.refresh()
     workspace.check_policy()
     service = workspace.feast.service(name)
@@ -116,20 +132,25 @@ def run_checks(workspace: Workspace, service: ServiceDef, context: RunContext) -
 
     attempt("preflight", lambda: preflight(workspace, service, context.as_of))
     attempt("definition", lambda: check_definition(service, contracts_in_use(workspace, service.name)))
-    with connect_offline(policy.memory_limit) as con:
-        attempt("freshness", lambda: freshness(workspace, service, context.as_of, con))
+    with connect_offline(policy.memory_limit) as con, tempfile.TemporaryDirectory(prefix="skewguard-") as folder:
+
+        @functools.cache
+        def readable() -> ServiceDef:
+            """The service with sources that DuckDB can read."""
+            return through_feast(workspace.feast, service, context.as_of, Path(folder), policy.offline == "feast")
 
         def parity() -> CheckResult:
-            with contextlib.closing(connect(settings_from_repo(workspace.path))) as client:
-                collected = collect(workspace, service, context.as_of, con, client, context.progress)
-                return check_parity(collected.sides, policy, collected.skipped)
+            with online_side(workspace.feast, policy.keys_per_second) as side:
+                found = collect_from(workspace, readable(), context.as_of, con, side, context.progress)
+                return check_parity(found.sides, policy, found.skipped, found.limits)
 
+        attempt("freshness", lambda: freshness(workspace, readable(), context.as_of, con))
         attempt("parity", parity)
         if service.on_demand:
-            attempt("transform", lambda: transform(workspace, service, context.as_of, con))
+            attempt("transform", lambda: transform(workspace, readable(), context.as_of, con))
         if policy.replay != "off":
-            attempt("replay", lambda: replay(workspace, service, context.as_of, context.progress))
-        attempt("expectations", lambda: check_online(workspace, service, context.as_of, con))
+            attempt("replay", lambda: replay(workspace, readable(), context.as_of, context.progress))
+        attempt("expectations", lambda: check_online(workspace, readable(), context.as_of, con))
     return _judged(workspace, service, context, checks)
 
 

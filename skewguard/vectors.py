@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from skewguard.ttl import oldest_inside
 
 if TYPE_CHECKING:
     from skewguard.feast_repo import FeastRepo
+    from skewguard.online.side import OnlineSide
 
 PRESENT, NULL_VALUE, NOT_FOUND, OUTSIDE_MAX_AGE = "PRESENT", "NULL_VALUE", "NOT_FOUND", "OUTSIDE_MAX_AGE"
 
@@ -32,19 +32,16 @@ def online_vectors(
     *,
     full_feature_names: bool = False,
     keep_expired: bool = False,
-    client: Any = None,
 ) -> pa.Table:
     """Vectors of a service for entity rows (join keys and request data), in their order; see SkewGuard.online."""
-    from skewguard.online.connection import connect, settings_from_repo
+    from skewguard.online.side import online_side
 
     rows = _entity_table(entity_rows, service)
-    with contextlib.ExitStack() as stack:
-        if client is None:
-            client = stack.enter_context(contextlib.closing(connect(settings_from_repo(repo.path))))
+    with online_side(repo) as side:
         table = rows
         extras: dict[str, pa.Array] = {}
         for projection in (*service.projections, *service.hidden):
-            table, added = _add_view(table, projection, repo.project, client, (as_of, full_feature_names, keep_expired))
+            table, added = _add_view(table, projection, side, (as_of, full_feature_names, keep_expired))
             extras |= added
     table = add_on_demand(table, service, repo, full_feature_names)
     wanted = [*rows.column_names, *(f.name for f in service.outputs(full_feature_names))]
@@ -82,15 +79,13 @@ def _column(name: str, values: list[Any]) -> pa.Array:
 
 
 def _add_view(
-    table: pa.Table, projection: Projection, project: str, client: Any, options: tuple[datetime, bool, bool]
+    table: pa.Table, projection: Projection, side: OnlineSide, options: tuple[datetime, bool, bool]
 ) -> tuple[pa.Table, dict[str, pa.Array]]:
-    from skewguard.online.reader import read_view
-
     as_of, full_feature_names, keep_expired = options
     view = projection.view
     names = [f.name for f in projection.features]
     columns = {key.name: column for key, column in projection.keys}
-    read = read_view(client, project, view, table, features=names, columns=columns)
+    read = side.read(view, table, names, columns)
     stamps = read.column(EVENT_TS).combine_chunks()
     present = np.asarray(read.column(ROW_STATE).to_pylist()) == "present"
     expired = _expired(stamps, view.ttl, as_of) & present

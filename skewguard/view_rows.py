@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -19,13 +18,11 @@ from skewguard.definitions import FieldDef, ViewDef
 from skewguard.digest import sample_mask
 from skewguard.offline.asof import declared, store_latest_rows
 from skewguard.offline.sources import source_sql
+from skewguard.online.side import OnlineSide, Told
 from skewguard.sql import EVENT_TS, moment, quote
 
 CHUNK_ROWS, CHUNK_CELLS = 61_440, 4_000_000
 """So many entities are compared at once: half a row group of DuckDB's, fewer of a view with many features."""
-
-Told = Callable[[int], None]
-"""Takes the number of rows done since the last call."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +30,13 @@ class Reading:
     """What to read of a view, and how: the sample of entities by hash, and the pace."""
 
     con: duckdb.DuckDBPyConnection
-    client: Any
+    side: OnlineSide
     project: str
     view: ViewDef
     features: tuple[FieldDef, ...]
     as_of: datetime
     watermark: datetime
     sample: float = 1.0
-    keys_per_second: float | None = None
     progress: Told | None = None
     chunk_rows: int = CHUNK_ROWS
 
@@ -56,17 +52,7 @@ class Reading:
 
     def online(self, entities: pa.Table, progress: Told | None = None) -> pa.Table:
         """The online rows of some entities, in their order."""
-        from skewguard.online.reader import read_view
-
-        return read_view(
-            self.client,
-            self.project,
-            self.view,
-            entities,
-            features=self.names,
-            keys_per_second=self.keys_per_second,
-            progress=progress,
-        )
+        return self.side.read(self.view, entities, self.names, progress=progress)
 
     def sampled(self, table: pa.Table) -> pa.Table:
         """The rows whose entity falls into the sample; those without a join key are none of an entity."""
@@ -195,22 +181,20 @@ class StoredOutside:
     reading: Reading
 
     def outside(self, missing: pa.Table) -> Outside:
-        """Every key of the view's entities is looked at; those that offline knows are sorted out at once."""
-        from skewguard.online.scan import scan_view
+        """Every key of the view's entities is looked at; those that offline knows are sorted out at once.
 
+        Where the store lists nothing, there is nothing outside.
+        """
         reading = self.reading
         reading.con.execute("CREATE OR REPLACE TABLE __known (raw BLOB)")
         try:
             self._store_known()
-            stored = scan_view(
-                reading.client,
-                reading.project,
-                reading.view,
-                only=self._unknown,
-                keys_per_second=reading.keys_per_second,
-            )
+            stored = reading.side.scan(reading.view, self._unknown)
         finally:
             reading.con.execute("DROP TABLE __known")
+        if stored is None:
+            none = missing.slice(0, 0)
+            return Outside(_no_twins(none), reading.online(none))
         twins, others = self._twins(missing, stored.strays, stored.entities)
         orphans = reading.sampled(others)
         if reading.keys:  # a scan gives them in no order
@@ -250,9 +234,13 @@ class StoredOutside:
         """The rows that are stored under another key that means the same, and what is unknown without them."""
         join_keys = self.reading.view.join_keys
         if not missing.num_rows or not join_keys:
-            nothing = pa.array([], pa.string())
-            twins = missing.slice(0, 0).append_column(STORED, nothing).append_column(DIFFERENCE, nothing)
-            return twins, unknown
+            return _no_twins(missing.slice(0, 0)), unknown
         found = match_twins(join_keys, missing, strays, unknown)
         others = np.setdiff1d(np.arange(unknown.num_rows), np.asarray(found.orphans))
         return found.rows, unknown.take(pa.array(others, pa.int64()))
+
+
+def _no_twins(nobody: pa.Table) -> pa.Table:
+    """An empty table of twins; ``nobody`` has the join keys and no rows."""
+    nothing = pa.array([], pa.string())
+    return nobody.append_column(STORED, nothing).append_column(DIFFERENCE, nothing)

@@ -27,11 +27,13 @@ SAMPLES = 10
 
 
 def check_parity(
-    sides: Sequence[ViewSides], policy: ServicePolicy, skipped: Mapping[str, str] | None = None
-) -> CheckResult:
+    sides: Sequence[ViewSides], policy: ServicePolicy, skipped: Mapping[str, str] | None = None,
+    limits: Sequence[str] = (),
+) -> CheckResult:  # fmt: skip
     """Compare every view; the result's population and compared are rows (entities of a view).
 
     ``skipped`` names the views that could not be compared, with the reason; they make the result inconclusive.
+    ``limits``: what cannot be told of this online store, in sentences; they are kept under ``not_checked``.
     """
     started = time.perf_counter()
     findings: list[Finding] = []
@@ -55,7 +57,7 @@ def check_parity(
         seconds=time.perf_counter() - started,
         reason=reason,
         features=tuple(features),
-        details={"views": views},
+        details={"views": views, **({"not_checked": list(limits)} if limits else {})},
     )
 
 

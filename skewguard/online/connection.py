@@ -24,7 +24,7 @@ from redis.retry import Retry
 from skewguard.errors import ConfigurationError, StoreUnavailableError, nearest
 
 KINDS = ("redis", "redis_cluster", "redis_sentinel")
-_TYPES = ("redis", "feast.infra.online_stores.redis.RedisOnlineStore")
+REDIS_TYPES = ("redis", "feast.infra.online_stores.redis.RedisOnlineStore")
 _TIMEOUT_SECONDS = 5.0
 _SECRETS = ("password", "username")
 _RETRIES = 1
@@ -93,7 +93,7 @@ def _check_layout(config: Mapping[str, Any], path: Path) -> None:
 
 def _settings(store: Mapping[str, Any], path: Path) -> RedisSettings:
     kind = store.get("type", "redis")
-    if kind not in _TYPES:
+    if kind not in REDIS_TYPES:
         raise ConfigurationError(f"{path}: online_store.type: got {kind!r}; expected 'redis'.")
     redis_type = store.get("redis_type", "redis")
     if redis_type not in KINDS:

@@ -25,6 +25,7 @@ from skewguard.offline.evidence import SourceEvidence
 from skewguard.offline.sources import connect as connect_offline
 from skewguard.online.embedded import EmbeddedRedis
 from skewguard.online.materializer import write_rows
+from skewguard.online.side import RedisSide
 from skewguard.sql import EVENT_TS
 from skewguard.view_rows import Reading, StoredOutside, StoredRows
 from tests.checks.builders import NOW, Online, Row, hours, sides, view
@@ -70,7 +71,9 @@ def online_table(rows: list[Online]) -> pa.Table:
 
 
 def stored_sides(con: Any, client: Any, definition: ViewDef, sample: float, chunk_rows: int) -> ViewSides:
-    reading = Reading(con, client, "p", definition, FEATURES, NOW, WATERMARK, sample, chunk_rows=chunk_rows)
+    reading = Reading(
+        con, RedisSide(client, "p"), "p", definition, FEATURES, NOW, WATERMARK, sample, chunk_rows=chunk_rows
+    )
     return ViewSides(
         definition, FEATURES, NOW, WATERMARK, StoredRows(reading), SourceEvidence(con, definition, FEATURES, WATERMARK),
         StoredOutside(reading),
