@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,6 +16,18 @@ from skewguard.online.on_demand import run_singleton
 
 if TYPE_CHECKING:
     from skewguard.feast_repo import FeastRepo
+
+
+def not_at_request(repo: FeastRepo, names: Iterable[str]) -> dict[str, str]:
+    """Of some on-demand views, those that cannot be computed from a request's inputs, with the reason."""
+    reasons = {}
+    for name in names:
+        view: Any = repo.feast_on_demand(name)
+        if view.write_to_online_store:
+            reasons[name] = "it is computed on write (write_to_online_store) and read back from the online store"
+        elif view.aggregations:
+            reasons[name] = "it has aggregations"
+    return reasons
 
 
 def add_on_demand(table: pa.Table, service: ServiceDef, repo: FeastRepo, full_feature_names: bool) -> pa.Table:

@@ -145,6 +145,8 @@ def compile_plan(repo: FeastRepo) -> ServingPlan:
         ConfigurationError: the repository stores keys or view names in a way that this server does not read.
         UnknownNameError: a feature service or on-demand view names a view that is not in the registry.
     """
+    from skewguard.on_demand import not_at_request  # with Arrow, which the server does not need
+
     config = repo.store.config
     key_version = int(config.entity_key_serialization_version)
     if key_version != KEY_VERSION:
@@ -173,7 +175,7 @@ def compile_plan(repo: FeastRepo) -> ServingPlan:
         on_demand=tuple(_bare_on_demand(view) for view in everything.on_demand),
         versions={name: int(getattr(repo.feast_view(name), "current_version_number", 0) or 0) for name in names},
         fingerprints=dict(sorted(fingerprints.items())),
-        unsupported=_unsupported(repo, on_demand_names),
+        unsupported=not_at_request(repo, on_demand_names),
         entity_key_version=key_version,
     )
 
@@ -218,17 +220,6 @@ def load_plan(path: str | os.PathLike[str]) -> ServingPlan:
 def _feature_ids(service: ServiceDef) -> set[tuple[str, str]]:
     ids = {(p.view.name, f.name) for p in (*service.projections, *service.hidden) for f in p.features}
     return ids | {(view.name, f.name) for view in service.on_demand for f in view.features}
-
-
-def _unsupported(repo: FeastRepo, names: Sequence[str]) -> dict[str, str]:
-    reasons = {}
-    for name in names:
-        view: Any = repo.feast_on_demand(name)
-        if view.write_to_online_store:
-            reasons[name] = "it is computed on write (write_to_online_store) and read back from the online store"
-        elif view.aggregations:
-            reasons[name] = "it has aggregations"
-    return reasons
 
 
 # -- without sources and source text ----------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from skewguard.definitions import FieldDef, OnDemandDef, ServiceDef
 from skewguard.edge_rows import EdgeRows, edge_rows, usual
 from skewguard.findings import CheckResult
 from skewguard.offline.asof import point_in_time
-from skewguard.on_demand import add_on_demand
+from skewguard.on_demand import add_on_demand, not_at_request
 from skewguard.online.codec import decode_column, encode_column
 from skewguard.replaying import merged_projections
 from skewguard.sampled_entities import sampled_entities
@@ -49,11 +49,8 @@ def transform(
 
     policy = workspace.policy_for(service.name)
     feast = workspace.feast
-    not_compared = {
-        od.output_prefix: "it is computed when its inputs are written, and stored: parity's business, were it a view"
-        for od in service.on_demand
-        if getattr(feast.feast_on_demand(od.name), "write_to_online_store", False)
-    }
+    reasons = not_at_request(feast, [od.name for od in service.on_demand])
+    not_compared = {od.output_prefix: reasons[od.name] for od in service.on_demand if od.name in reasons}
     runs = []
     for definition in service.on_demand:
         if definition.output_prefix in not_compared:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from skewguard.definitions import Projection, ServiceDef
 from skewguard.errors import BadInputError
 from skewguard.offline.entity_rows import typed_column
-from skewguard.on_demand import add_on_demand
+from skewguard.on_demand import add_on_demand, not_at_request
 from skewguard.sql import EVENT_TS, ROW_STATE
 from skewguard.ttl import oldest_inside
 
@@ -36,6 +36,8 @@ def online_vectors(
     """Vectors of a service for entity rows (join keys and request data), in their order; see SkewGuard.online."""
     from skewguard.online.side import online_side
 
+    for name, reason in not_at_request(repo, [od.name for od in service.on_demand]).items():
+        raise BadInputError("features", f"on-demand view {name!r}", f"views that a request computes: {reason}")
     rows = _entity_table(entity_rows, service)
     with online_side(repo) as side:
         table = rows

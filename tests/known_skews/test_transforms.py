@@ -12,6 +12,7 @@ from feast import Entity, FeatureService, FeatureView, Field, ValueType
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64
 
+from skewguard.errors import BadInputError
 from skewguard.feast_repo import quiet_feast
 from skewguard.findings import CheckResult
 from skewguard.online.embedded import EmbeddedRedis
@@ -96,4 +97,7 @@ def test_outputs_that_are_stored_are_no_rows_of_a_source(repo: Repo) -> None:
     assert theirs["kept"] == [6.0, None]
     run = repo.run("written")
     assert counts(run) == {}
-    assert run.provenance["on_demand_features_not_compared"] == ["kept"]
+    transform = next(check for check in run.checks if check.check == "transform")
+    assert "computed on write" in transform.details["not_checked"]["stored"]
+    with pytest.raises(BadInputError, match=r"'stored'.*computed on write"):
+        repo.guard().online("written", [{"k": 2}], as_of=NOW)
