@@ -25,6 +25,7 @@ from skewguard.findings import Cause, CheckResult, Finding
 from skewguard.offline.asof import point_in_time
 from skewguard.offline.sources import connect, source_sql
 from skewguard.on_demand import add_on_demand
+from skewguard.plain import plain
 from skewguard.serving_log.columns import AS_OF, REQUEST_ID, value_column
 from skewguard.serving_log.folder import LogFolder
 from skewguard.serving_log.keeping import keep_log
@@ -282,15 +283,15 @@ class _TransformReplay:
             kept.append(
                 {
                     "entity": {
-                        name: _text(part.column(name)[row].as_py())
+                        name: plain(part.column(name)[row].as_py())
                         for name in (f.name for f in self.definition.request_fields)
                     },
                     "feature": feature,
-                    "offline": _text(offline[row].as_py()),
-                    "online": _text(served[row].as_py()),
+                    "offline": plain(offline[row].as_py()),
+                    "online": plain(served[row].as_py()),
                     "offline_event_timestamp": None,
                     "online_event_timestamp": None,
-                    "as_of": _text(part.column(AS_OF)[row].as_py()),
+                    "as_of": plain(part.column(AS_OF)[row].as_py()),
                     "request_id": part.column(REQUEST_ID)[row].as_py(),
                 }
             )
@@ -326,9 +327,3 @@ def _different(dtype: str, offline: Any, served: Any) -> pa.Array:
         con.register("pairs", pa.table({"n": np.arange(len(served)), "t": offline, "s": served}))
         sql = f"SELECT NOT {equal_sql(dtype, 't', 's')} AS d FROM pairs ORDER BY n"
         return con.execute(sql).to_arrow_table().column("d").combine_chunks()
-
-
-def _text(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return iso(value)
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

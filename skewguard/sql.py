@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 EVENT_TS, CREATED_TS, ROW_STATE = "__event_ts", "__created_ts", "__row_state"
@@ -32,3 +33,9 @@ FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
 def moment(at: datetime) -> str:
     """A SQL timestamp with time zone."""
     return f"TIMESTAMPTZ '{at.isoformat()}'"
+
+
+def first_that_differs(values: Mapping[int, str]) -> str:
+    """A SQL expression: the value of the first feature i for which the column ``d_i`` is true."""
+    cases = " ".join(f"WHEN d_{i} THEN {value}" for i, value in values.items())
+    return f"CASE {cases} END" if cases else "NULL"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Protocol
 
 import duckdb
@@ -22,10 +21,10 @@ from skewguard import dtypes
 from skewguard.causes.catalogue import CATALOGUE
 from skewguard.causes.equality import equal_sql
 from skewguard.config import ServicePolicy
-from skewguard.contract import iso
 from skewguard.definitions import FieldDef, Projection
 from skewguard.findings import Cause, CheckResult, Finding
 from skewguard.offline.statement import created_column, event_column
+from skewguard.plain import plain
 from skewguard.stats import wilson_interval
 
 CHECK = "leakage"
@@ -205,12 +204,12 @@ def _samples(
     ).fetchall()
     return tuple(
         {
-            "entity": {column: _text(value) for (_, column), value in zip(projection.keys, row, strict=False)},
-            "offline": _text(row[-4]),
+            "entity": {column: plain(value) for (_, column), value in zip(projection.keys, row, strict=False)},
+            "offline": plain(row[-4]),
             "online": None,
-            "known_then": _text(row[-3]),
-            "as_of": _text(row[-2]),
-            "created_timestamp": _text(row[-1]),
+            "known_then": plain(row[-3]),
+            "as_of": plain(row[-2]),
+            "created_timestamp": plain(row[-1]),
             "offline_event_timestamp": None,
             "online_event_timestamp": None,
         }
@@ -269,9 +268,3 @@ def _finding(
         samples=samples,
         advice=CATALOGUE[Cause.LEAKAGE].advice,
     )
-
-
-def _text(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return iso(value)
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from skewguard.compare.sides import ViewSides
 from skewguard.config import ServicePolicy
 from skewguard.contract import iso
 from skewguard.findings import Cause, CheckResult, FeatureStats, Finding
+from skewguard.plain import plain
 from skewguard.sql import EVENT_TS
 from skewguard.stats import wilson_interval
 
@@ -121,7 +121,7 @@ def _twin_evidence(comparison: Comparison, where: str) -> dict[str, Any]:
         f"SELECT {keys}twin_stored FROM diff WHERE {where} ORDER BY row_id LIMIT {SAMPLES}"
     ).fetchall()
     examples = [
-        {"entity": dict(zip(comparison.keys, map(_plain, values), strict=True)), "stored_as": stored}
+        {"entity": dict(zip(comparison.keys, map(plain, values), strict=True)), "stored_as": stored}
         for *values, stored in twins
     ]
     return {"differences": dict(differences), "twins": examples}
@@ -194,12 +194,12 @@ def _orphan_findings(comparison: Comparison) -> list[Finding]:
         return []
     samples = tuple(
         {
-            "entity": {k: _plain(row[k]) for k in comparison.keys},
+            "entity": {k: plain(row[k]) for k in comparison.keys},
             "feature": None,
             "offline": None,
             "online": "(row present)",
             "offline_event_timestamp": None,
-            "online_event_timestamp": _plain(row.get(EVENT_TS)),
+            "online_event_timestamp": plain(row.get(EVENT_TS)),
         }
         for row in comparison.orphans.slice(0, SAMPLES).to_pylist()
     )
@@ -266,21 +266,15 @@ def _mapping(mapping: Mapping[str, str], categories: int) -> str:
     return shown + (f", and {categories - 3} more" if categories > 3 else "")
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return iso(value)
-    return value.hex() if isinstance(value, bytes) else value
-
-
 def _samples(comparison: Comparison, row_ids: Sequence[int], index: int | None) -> tuple[Mapping[str, Any], ...]:
     return tuple(
         {
-            "entity": {k: _plain(row[f"k_{i}"]) for i, k in enumerate(comparison.keys)},
+            "entity": {k: plain(row[f"k_{i}"]) for i, k in enumerate(comparison.keys)},
             "feature": row["feature"],
             "offline": row["offline"],
             "online": row["online"] if row["state"] == "present" else f"({row['state'].replace('_', ' ')})",
-            "offline_event_timestamp": _plain(row["offline_ts"]),
-            "online_event_timestamp": _plain(row["online_ts"]),
+            "offline_event_timestamp": plain(row["offline_ts"]),
+            "online_event_timestamp": plain(row["online_ts"]),
         }
         for row in comparison.samples(row_ids, index).to_pylist()
     )

@@ -26,10 +26,10 @@ from skewguard.causes.cells import DifferingCells, explain
 from skewguard.causes.equality import equal_sql
 from skewguard.causes.rows import CELL_LEVEL
 from skewguard.config import Tolerance
-from skewguard.contract import iso
 from skewguard.definitions import FieldDef, Projection
 from skewguard.findings import Cause, Finding
-from skewguard.sql import CREATED_TS, EVENT_TS, quote
+from skewguard.plain import plain
+from skewguard.sql import CREATED_TS, EVENT_TS, first_that_differs, quote
 from skewguard.stats import wilson_interval
 from skewguard.ttl import inside_sql
 
@@ -220,8 +220,8 @@ class ViewReplay:
         if len(kept) >= SAMPLES:
             return
         indexes = range(len(self.features)) if index is None else (index,)
-        first = {side: _first({i: f"{side}_{i}::VARCHAR" for i in indexes}) for side in ("t", "s")}
-        label = _first({i: f"'{i}'" for i in indexes})
+        first = {side: first_that_differs({i: f"{side}_{i}::VARCHAR" for i in indexes}) for side in ("t", "s")}
+        label = first_that_differs({i: f"'{i}'" for i in indexes})
         keys = "".join(f"k_{i}, " for i in range(len(self.projection.view.join_keys)))
         rows = con.execute(
             f"SELECT {keys}n, {label} AS feature, {first['t']} AS offline, {first['s']} AS served, t_ts, s_ts, as_of, "
@@ -231,13 +231,13 @@ class ViewReplay:
             kept.append(
                 {
                     "n": row["n"],
-                    "entity": {k.name: _plain(row[f"k_{i}"]) for i, k in enumerate(self.projection.view.join_keys)},
+                    "entity": {k.name: plain(row[f"k_{i}"]) for i, k in enumerate(self.projection.view.join_keys)},
                     "feature": None if row["feature"] is None else self.features[int(row["feature"])].name,
                     "offline": row["offline"],
                     "online": row["served"],
-                    "offline_event_timestamp": _plain(row["t_ts"]),
-                    "online_event_timestamp": _plain(row["s_ts"]),
-                    "as_of": _plain(row["as_of"]),
+                    "offline_event_timestamp": plain(row["t_ts"]),
+                    "online_event_timestamp": plain(row["s_ts"]),
+                    "as_of": plain(row["as_of"]),
                     "request_id": row["request_id"],
                 }
             )
@@ -339,15 +339,3 @@ def edit_distance(left: Sequence[Any], right: Sequence[Any]) -> int:
             row.append(before[j - 1] if a == b else 1 + min(before[j], row[j - 1]))
         before = row
     return before[-1]
-
-
-def _first(values: Mapping[int, str]) -> str:
-    """The value of the first feature that differs."""
-    cases = " ".join(f"WHEN d_{i} THEN {value}" for i, value in values.items())
-    return f"CASE {cases} END" if cases else "NULL"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return iso(value)
-    return value.hex() if isinstance(value, bytes) else value

@@ -19,7 +19,17 @@ from skewguard.compare.totals import Totals
 from skewguard.config import Tolerance
 from skewguard.definitions import FieldDef
 from skewguard.offline.sources import connect
-from skewguard.sql import CELL_STATES, CREATED_TS, EVENT_TS, ROW_STATE, STATE_PREFIX, literal, moment, quote
+from skewguard.sql import (
+    CELL_STATES,
+    CREATED_TS,
+    EVENT_TS,
+    ROW_STATE,
+    STATE_PREFIX,
+    first_that_differs,
+    literal,
+    moment,
+    quote,
+)
 
 POPULATION = 20_000
 """So many offline values of a feature at most are shown to the cell rules, evenly over all compared rows."""
@@ -261,8 +271,8 @@ class Comparison:
         """Keys, both values and both timestamps of some rows; of feature ``index``, or the first that differs."""
         features = self.sides.features
         chosen = range(len(features)) if index is None else (index,)
-        first = {side: _first({i: f"{side}_{i}::VARCHAR" for i in chosen}) for side in ("t", "o")}
-        name = _first({i: literal(features[i].name) for i in chosen})
+        first = {side: first_that_differs({i: f"{side}_{i}::VARCHAR" for i in chosen}) for side in ("t", "o")}
+        name = first_that_differs({i: literal(features[i].name) for i in chosen})
         pick = f"{name} AS feature, {first['t']} AS offline, {first['o']} AS online"
         keys = "".join(f"k_{i}, " for i in range(len(self.keys)))
         ids = ", ".join(str(int(i)) for i in row_ids) or "NULL"
@@ -276,9 +286,3 @@ def _micros(stamps: pa.ChunkedArray) -> Integers:
     """Timestamps as microseconds since 1970; null is before all of them."""
     whole = stamps.combine_chunks().cast(pa.int64()).fill_null(-(2**63))
     return np.asarray(whole.to_numpy(zero_copy_only=False), dtype=np.int64)
-
-
-def _first(values: Mapping[int, str]) -> str:
-    """The value of the first feature that differs."""
-    cases = " ".join(f"WHEN d_{i} THEN {value}" for i, value in values.items())
-    return f"CASE {cases} END" if cases else "NULL"
