@@ -8,6 +8,8 @@ import pyarrow as pa
 from skewguard.causes.relation import (
     ALONE_CHANCE,
     MIN_CELLS,
+    MIXED_CELLS,
+    SHARE,
     DifferingCells,
     Explained,
     Mask,
@@ -24,9 +26,23 @@ _CHANCE = 0.05
 
 
 def null_default(cells: DifferingCells, left: Mask) -> Explained | None:
-    """One side is null and the other the most frequent value of such cells; the online side is looked at first."""
+    """One side is null and the other the most frequent value of such cells; the online side is looked at first.
+
+    Last, online is null for whatever offline has.
+    """
     offline, online = is_value(cells.offline), is_value(cells.online)
-    return _filled(cells, left & ~offline & online, "online") or _filled(cells, left & offline & ~online, "offline")
+    nulled = left & offline & ~online
+    return (
+        _filled(cells, left & ~offline & online, "online") or _filled(cells, nulled, "offline") or _lost(left, nulled)
+    )
+
+
+def _lost(left: Mask, nulled: Mask) -> Explained | None:
+    """All values are gone: null is what they are filled with."""
+    total = int(nulled.sum())
+    if total < MIXED_CELLS or total < SHARE * left.sum():
+        return None
+    return Explained(Cause.NULL_DEFAULT, nulled, {"filled_side": "online", "fill": None, **fit_evidence(nulled, left)})
 
 
 def _filled(cells: DifferingCells, candidates: Mask, side: str) -> Explained | None:

@@ -177,7 +177,7 @@ def type_cast(cells: DifferingCells, left: Mask) -> Explained | None:
     found = {name: candidates & equal for name, equal in casts.items()}
     best = max(found, key=lambda name: int(found[name].sum()))
     fits = found[best]
-    whole = "whole" in best  # zero everywhere is a cut share, or a constant: nothing tells
+    whole = "to " in best  # zero everywhere is a cut share, or a constant: nothing tells
     if distinct(cells.offline, fits) < 2 or (whole and distinct(cells.online, fits) < 2):
         return None
     if not holds(cells, fits, candidates, fitted=0):
@@ -208,7 +208,17 @@ def _float_casts(offline: Floats, online: Floats) -> dict[str, Mask]:
         "float32": _single(offline) == online,
         "truncated to a whole number": np.trunc(offline) == online,
         "rounded to a whole number": (np.round(offline) == online) | (np.floor(offline + 0.5) == online),
+        **{f"rounded to {n} decimal{'s' * (n > 1)}": _to_decimals(offline, online, n) for n in range(1, 5)},
     }
+
+
+def _to_decimals(offline: Floats, online: Floats, decimals: int) -> Mask:
+    """Online has no more decimals, and is no further from offline than half of the last of them."""
+    unit = 10.0**-decimals
+    with np.errstate(invalid="ignore", over="ignore"):
+        short = np.abs(online / unit - np.round(online / unit)) < 1e-6
+        fits: Mask = short & (np.abs(offline - online) <= unit / 2 * (1 + 1e-9)) & (np.abs(online) < 1e9)
+    return fits
 
 
 def _integer_casts(cells: DifferingCells) -> dict[str, Mask]:

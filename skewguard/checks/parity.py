@@ -105,6 +105,8 @@ def _row_findings(comparison: Comparison) -> list[Finding]:
                 f"SELECT row_id FROM diff WHERE {where} ORDER BY row_id LIMIT {SAMPLES}"
             ).fetchall()
         ]
+        if name == Cause.TIMEZONE_SHIFT:
+            evidence |= comparison.shift
         if name == Cause.ENTITY_KEY_MISMATCH:
             evidence |= _twin_evidence(comparison, where)
         findings.append(make_finding(Cause(name), comparison, None, count, evidence, _samples(comparison, ids, None)))
@@ -248,6 +250,8 @@ def _detail(evidence: Mapping[str, Any]) -> str:
     if "cast" in evidence:
         return f" ({evidence['cast']})"
     if "fill" in evidence:
+        if evidence["fill"] is None:
+            return " (all null online)"
         return f" (fill {evidence['fill']!r} {evidence['filled_side']})"
     if "column" in evidence:
         return f" ({'swapped with' if evidence['and_back'] >= 0.5 else 'of'} {evidence['column']})"

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from skewguard.causes.equality import equal_sql
 from skewguard.causes.keys import DIFFERENCE, STORED
-from skewguard.causes.relation import Integers
+from skewguard.causes.relation import MIXED_CELLS, SHARE, Integers
 from skewguard.causes.rows import CELL_LEVEL, live_sql, row_cause_sql
 from skewguard.causes.windows import Windows
 from skewguard.compare.same import Mask, mask, same_rows
@@ -18,6 +18,7 @@ from skewguard.compare.sides import Chunk, ViewSides
 from skewguard.compare.totals import Totals
 from skewguard.config import Tolerance
 from skewguard.definitions import FieldDef
+from skewguard.findings import Cause
 from skewguard.offline.sources import connect
 from skewguard.sql import (
     CELL_STATES,
@@ -34,6 +35,8 @@ from skewguard.sql import (
 POPULATION = 20_000
 """So many offline values of a feature at most are shown to the cell rules, evenly over all compared rows."""
 _PLACE = "__place"
+_QUARTER, _ZONES = 15 * 60 * 1_000_000, 26 * 4
+"""Microseconds; time zones lie whole quarters of an hour apart, and at most 26 hours."""
 
 
 class Comparison:
@@ -144,7 +147,10 @@ class Comparison:
         self._register("both_in", {"t": truth.append_column(_PLACE, pa.array(places + first)), "o": online})
         self._register("e_in", {"e": chunk.expected})
         self.con.execute(f"CREATE OR REPLACE TEMP TABLE cmp AS {self._compared()}")
-        self.con.execute(f"{verb} bad {'AS ' if verb.startswith('CREATE') else ''}SELECT * FROM cmp WHERE {self._bad}")
+        self.con.execute(
+            f"{verb} bad {'AS ' if verb.startswith('CREATE') else ''}"
+            f"SELECT *, ({self._bad}) AS differs, ({self._restamped}) AS restamped FROM cmp WHERE differs OR restamped"
+        )
         late = f"e_created > {moment(self.sides.watermark)}"
         equal = f"state = 'present' AND o_ts = e_ts AND {late} AND NOT ({self._any_differs})"
         self._stamped_later += self.scalar(f"SELECT count(*) FROM cmp WHERE {equal}")
@@ -162,6 +168,13 @@ class Comparison:
         live = live_sql("o_ts", self.sides.view.ttl, self.sides.as_of)
         stale = f"state = 'present' AND NOT {live} AND ({any_value})"
         return f"{self._any_differs} OR (t_live AND (state <> 'present' OR ({stale})))"
+
+    @property
+    def _restamped(self) -> str:
+        """Is it the row that is due, under another event timestamp?"""
+        same = " AND ".join(f"{self.equal(i, f'e_{i}', f'o_{i}')}" for i in self.indexes) or "false"
+        other = "o_ts IS DISTINCT FROM t_ts AND o_ts IS DISTINCT FROM e_ts"
+        return f"coalesce(state = 'present' AND o_ts IS NOT NULL AND e_ts IS NOT NULL AND {other} AND {same}, false)"
 
     def _compared(self) -> str:
         """The rows of a chunk as SQL."""
@@ -209,6 +222,34 @@ class Comparison:
             FROM bad c LEFT JOIN known k ON {self.join_on("c", "k")}
             LEFT JOIN twins w ON {self.join_on("c", "w")} JOIN covered v ON v.row_id = c.row_id)""")
         self.con.execute("DROP TABLE bad")
+        self.shift = self._shifted()
+
+    def _shifted(self) -> dict[str, Any]:
+        """Rows under event timestamps that are all off by one and the same number of quarters of an hour.
+
+        Those that offline has a row at are not: a row of then is there. Where it holds for nearly all rows with a
+        timestamp that offline does not know, they get their cause; the evidence is given, else nothing.
+        """
+        off = "epoch_us(o_ts) - epoch_us(e_ts)"
+        strange = "state = 'present' AND NOT o_known AND o_ts IS DISTINCT FROM t_ts AND o_ts IS DISTINCT FROM e_ts"
+        found = self.con.execute(
+            f"SELECT {off} AS off, count(*) AS n FROM diff WHERE restamped AND NOT o_known "
+            "GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 1"
+        ).fetchone()
+        shift: dict[str, Any] = {}
+        if found is not None:
+            total = self.scalar(f"SELECT count(*) FROM diff WHERE {strange}")
+            quarters, rest = divmod(found[0], _QUARTER)
+            if rest == 0 and abs(quarters) <= _ZONES and found[1] >= MIXED_CELLS and found[1] >= SHARE * total:
+                self.con.execute(
+                    f"UPDATE diff SET cause = '{Cause.TIMEZONE_SHIFT.value}' "
+                    f"WHERE restamped AND NOT o_known AND {off} = {found[0]}"
+                )
+                shift = {"minutes": quarters * 15, "share": round(found[1] / total, 4), "what": "event timestamps"}
+        self.con.execute(
+            f"DELETE FROM diff WHERE NOT differs AND cause IS DISTINCT FROM '{Cause.TIMEZONE_SHIFT.value}'"
+        )
+        return shift
 
     def _register_twins(self, twins: pa.Table) -> None:
         columns = {f"k_{i}": twins.column(name) for i, name in enumerate(self.keys)}

@@ -172,3 +172,15 @@ def test_a_column_that_is_the_double_of_another_in_most_rows_goes_before_the_fac
     assert named("DOUBLE", offline, doubles, others) == {"column_swap": 40}
     exact = [value * 2 for value in offline]
     assert named("DOUBLE", offline, exact, {"o": ("DOUBLE", exact, exact)}) == {"unit_scale": 40}
+
+
+def test_values_that_are_all_gone_and_values_without_their_last_decimals() -> None:
+    offline = [1.2345 + 3 * n + n / 997 for n in range(20)]
+    assert evidence("DOUBLE", offline, [None] * 20) == {
+        "filled_side": "online", "fill": None, "share": 1.0, "cells": 20
+    }  # fmt: skip
+    assert named("DOUBLE", offline, [None] * 4 + offline[4:]) == {"unexplained": 4}  # a few nulls are no rule
+    found = evidence("DOUBLE", offline, [round(value, 2) for value in offline])
+    assert found["cast"] == "rounded to 2 decimals"
+    assert evidence("DOUBLE", offline, [round(value, 1) for value in offline])["cast"] == "rounded to 1 decimal"
+    assert named("DOUBLE", offline, [value + 0.004 for value in offline]) == {"constant_offset": 20}

@@ -433,3 +433,37 @@ def test_a_renaming_is_worded_with_its_first_entries() -> None:
     (found,) = check_parity([sides(definition, offline, stored, watermark=hours(3))], ServicePolicy()).findings
     assert found.message.endswith("('a' as 'n0', 'b' as 'n1', 'c' as 'n2', and 2 more)")
     assert found.evidence["mapping"] == {"a": "n0", "b": "n1", "c": "n2", "d": "n3", "e": "n4"}
+
+
+@pytest.mark.parametrize("shift", [-2.0, 9.0, 5.75])
+def test_rows_under_shifted_event_timestamps_are_named_though_their_values_are_right(shift: float) -> None:
+    """Local time written as UTC: the values agree, but the TTL and the order of writes go by wrong moments."""
+    offline = [row(20 + k / 7, float(k), key=k) for k in range(12)]
+    stored = [online(20 + k / 7 - shift, float(k), key=k) for k in range(12)]
+    result = check_parity([sides(VIEW, offline, stored, watermark=hours(3))], ServicePolicy())
+    assert causes(result) == {("timezone_shift", None): 12}
+    (found,) = result.findings
+    assert (found.evidence["minutes"], found.evidence["share"]) == (shift * 60, 1.0)
+    assert f"({shift * 60:+.0f} minutes)" in found.message
+
+
+@pytest.mark.parametrize(
+    ("moved", "values"),
+    [
+        (lambda k: 20 - k, lambda k: float(k)),  # each by another time: rewritten at other moments
+        (lambda k: 18.123, lambda k: float(k)),  # all stamped at once
+        (lambda k: 18 + k / 7, lambda k: k + 0.5 + k % 3),  # other values: newer rows that offline has not
+    ],
+)
+def test_other_event_timestamps_are_no_shift(moved: Any, values: Any) -> None:
+    offline = [row(20 + k / 7, float(k), key=k) for k in range(12)]
+    stored = [online(moved(k), values(k), key=k) for k in range(12)]
+    found = run(VIEW, offline, stored, watermark=hours(3))
+    assert ("timezone_shift", None) not in found
+
+
+def test_a_row_of_yesterday_is_no_shift() -> None:
+    """Daily rows: what is online is a day older, and offline has a row then."""
+    offline = [r for k in range(8) for r in (row(20, 1.0, key=k), row(44, 1.0, key=k))]
+    stored = [online(44, 1.0, key=k) for k in range(8)]
+    assert run(VIEW, offline, stored, watermark=hours(3)) == {}
