@@ -162,7 +162,7 @@ def _plan_view(sides: ViewSides, policy: ServicePolicy, rows_due: RowsDue, asked
         orphans = comparison.orphans.select([*comparison.keys, EVENT_TS])
     finally:
         comparison.close()
-    left = [f for f in findings if f.cause in _LEFT]
+    left = [f for f in findings if f.cause in _LEFT or _is_ahead(f)]
     if not asked.remove_orphans or not asked.has(sides.view.name, Cause.ORPHAN_ONLINE):
         orphans = orphans.slice(0, 0)
         left += [f for f in findings if f.cause is Cause.ORPHAN_ONLINE]
@@ -171,8 +171,13 @@ def _plan_view(sides: ViewSides, policy: ServicePolicy, rows_due: RowsDue, asked
         write=write,
         remove=pa.concat_tables([expired.cast(orphans.schema), orphans]),
         left=tuple(left),
-        again=tuple(f for f in findings if CATALOGUE[f.cause].comes_back),
+        again=tuple(f for f in findings if CATALOGUE[f.cause].comes_back and not _is_ahead(f)),
     )
+
+
+def _is_ahead(finding: Finding) -> bool:
+    """Rows under later event timestamps than their own: nothing that is due may be written over them."""
+    return finding.cause is Cause.TIMEZONE_SHIFT and finding.feature is None and finding.evidence["minutes"] > 0
 
 
 def _among(finding: Finding, others: Sequence[Finding]) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,10 +16,12 @@ from skewguard import SkewGuard
 from skewguard.drill import inject, inject_all
 from skewguard.errors import BadInputError, UnknownNameError
 from skewguard.findings import Cause
+from skewguard.offline.asof import latest_rows
+from skewguard.offline.sources import connect as connect_offline
 from skewguard.online.connection import connect, settings_from_repo
 from skewguard.online.embedded import EmbeddedRedis
 from skewguard.online.key_columns import entity_keys
-from skewguard.online.materializer import write_rows
+from skewguard.online.materializer import delete_view_rows, write_rows
 from skewguard.online.reader import read_view
 from skewguard.read_back import unlike
 from skewguard.repair import RepairPlan
@@ -139,3 +142,25 @@ def test_a_view_without_entities_is_repaired(live: SkewGuard) -> None:
     (outcome,) = live.repair(live.plan_repair(service, as_of=AS_OF))
     assert (outcome.view, outcome.written, outcome.unlike) == ("rates", 1, 0)
     assert live.plan_repair(service, as_of=AS_OF).is_empty
+
+
+@pytest.mark.parametrize("hours", [-2, 3])
+def test_shifted_event_timestamps_are_put_right_where_they_are_not_ahead(live: SkewGuard, hours: int) -> None:
+    view = live.feast.view("till_stats")
+    client = connect(settings_from_repo(live.path))
+    with connect_offline() as con:
+        rows = latest_rows(con, view, AS_OF).drop_columns(["__created_ts"])
+    rows = rows.filter(pc.greater(rows.column("__event_ts"), pa.scalar(AS_OF - timedelta(hours=10))))
+    delete_view_rows(client, live.feast.project, view, rows.select(["shop_id", "till_no"]))
+    index = rows.column_names.index("__event_ts")
+    moved = pc.add(rows.column("__event_ts"), pa.scalar(timedelta(hours=hours)))
+    write_rows(client, live.feast.project, view, rows.set_column(index, "__event_ts", moved))
+    client.close()
+    plan = live.plan_repair("till_v1", as_of=AS_OF)
+    if hours > 0:
+        assert plan.is_empty
+        assert any(f"leave {rows.num_rows:,} rows (timezone_shift)" in line for line in plan.lines())
+    else:
+        (outcome,) = live.repair(plan)
+        assert (outcome.written, outcome.unlike) == (rows.num_rows, 0)
+        assert live.plan_repair("till_v1", as_of=AS_OF).is_empty

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from skewguard.causes.equality import equal_sql
 from skewguard.causes.keys import DIFFERENCE, STORED
-from skewguard.causes.relation import MIXED_CELLS, SHARE, Integers
+from skewguard.causes.relation import MIN_CELLS, SHARE, Integers
 from skewguard.causes.rows import CELL_LEVEL, live_sql, row_cause_sql
 from skewguard.causes.windows import Windows
 from skewguard.compare.same import Mask, mask, same_rows
@@ -225,7 +225,7 @@ class Comparison:
         self.shift = self._shifted()
 
     def _shifted(self) -> dict[str, Any]:
-        """Rows under event timestamps that are all off by one and the same number of quarters of an hour.
+        """Rows of several moments under event timestamps that are all off by one number of quarters of an hour.
 
         Those that offline has a row at are not: a row of then is there. Where it holds for nearly all rows with a
         timestamp that offline does not know, they get their cause; the evidence is given, else nothing.
@@ -233,14 +233,15 @@ class Comparison:
         off = "epoch_us(o_ts) - epoch_us(e_ts)"
         strange = "state = 'present' AND NOT o_known AND o_ts IS DISTINCT FROM t_ts AND o_ts IS DISTINCT FROM e_ts"
         found = self.con.execute(
-            f"SELECT {off} AS off, count(*) AS n FROM diff WHERE restamped AND NOT o_known "
+            f"SELECT {off} AS off, count(*) AS n, count(DISTINCT e_ts) FROM diff WHERE restamped AND NOT o_known "
             "GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 1"
         ).fetchone()
         shift: dict[str, Any] = {}
         if found is not None:
             total = self.scalar(f"SELECT count(*) FROM diff WHERE {strange}")
             quarters, rest = divmod(found[0], _QUARTER)
-            if rest == 0 and abs(quarters) <= _ZONES and found[1] >= MIXED_CELLS and found[1] >= SHARE * total:
+            # of rows of one moment, written again an hour later, as a stream does, every one is off by the same
+            if rest == 0 and abs(quarters) <= _ZONES and found[2] >= MIN_CELLS and found[1] >= SHARE * total:
                 self.con.execute(
                     f"UPDATE diff SET cause = '{Cause.TIMEZONE_SHIFT.value}' "
                     f"WHERE restamped AND NOT o_known AND {off} = {found[0]}"

@@ -462,6 +462,12 @@ def test_other_event_timestamps_are_no_shift(moved: Any, values: Any) -> None:
     assert ("timezone_shift", None) not in found
 
 
+def test_a_snapshot_that_is_streamed_again_an_hour_later_is_no_shift() -> None:
+    offline = [row(20, float(k), key=k) for k in range(12)]
+    stored = [online(19, float(k), key=k) for k in range(12)]
+    assert run(VIEW, offline, stored, watermark=hours(3)) == {}
+
+
 def test_a_row_of_yesterday_is_no_shift() -> None:
     """Daily rows: what is online is a day older, and offline has a row then."""
     offline = [r for k in range(8) for r in (row(20, 1.0, key=k), row(44, 1.0, key=k))]
