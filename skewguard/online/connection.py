@@ -94,7 +94,10 @@ def _check_layout(config: Mapping[str, Any], path: Path) -> None:
 def _settings(store: Mapping[str, Any], path: Path) -> RedisSettings:
     kind = store.get("type", "redis")
     if kind not in REDIS_TYPES:
-        raise ConfigurationError(f"{path}: online_store.type: got {kind!r}; expected 'redis'.")
+        raise ConfigurationError(
+            f"{path}: online_store.type: got {kind!r}; expected 'redis'. Another store is checked, and "
+            "written with `feast materialize`; what was asked for reads or writes Redis itself."
+        )
     redis_type = store.get("redis_type", "redis")
     if redis_type not in KINDS:
         hint = nearest(str(redis_type), KINDS)

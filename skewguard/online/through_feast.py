@@ -28,6 +28,7 @@ _BATCH = 500
 LIMITS = (
     "A feature that was never written and a stored null look alike: both are compared as null.",
     "A row that was never written, was removed or has run out is absent, whichever it was.",
+    "A row has one event timestamp: features that were written at other moments than it cannot be told apart.",
     "Entities cannot be listed: rows of entities that offline does not know, or under other keys, are not looked for.",
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from skewguard.findings import Run, Verdict
+from skewguard.findings import CheckResult, Run, Verdict
 from skewguard.report import words
 from skewguard.report.figures import clean, count, name_of, percent, plural, when
 from skewguard.report.model import summary
@@ -40,7 +40,15 @@ def render_table(run: Run, *, colour: bool = False) -> str:
         lines.append("")
         for check in undecided:
             lines.append(_fit(f"not decided: {clean(check.check)} {check.status}: {clean(check.reason, 400)}", WIDTH))
+    if limits := [limit for check in run.checks for limit in _limits(check)]:
+        lines += ["", *(_fit(f"not told: {limit}", WIDTH) for limit in limits)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _limits(check: CheckResult) -> list[str]:
+    """What parity says that it cannot tell of this online store."""
+    told = check.details.get("not_checked") if check.check == "parity" else None
+    return [clean(limit, 400) for limit in told] if isinstance(told, list | tuple) else []
 
 
 def _findings(run: Run, colour: bool) -> list[str]:

@@ -18,6 +18,7 @@ from skewguard.feast_repo import quiet_feast
 from skewguard.findings import Cause, Run
 from skewguard.online.through_feast import LIMITS
 from skewguard.report.html import render_html
+from skewguard.report.text import render_table
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
 SHOPS = ("Äpfel", "b:c", "", "dd")
@@ -112,6 +113,7 @@ def test_a_clean_store_is_clean_and_says_what_it_cannot_tell(guard: SkewGuard) -
     assert (parity.compared, parity.details["not_checked"]) == (25, list(LIMITS))
     page = render_html(run)
     assert all(limit in page for limit in LIMITS)
+    assert render_table(run).count("not told: ") == len(LIMITS)
 
 
 def test_each_kind_of_wrong_row_is_named(guard: SkewGuard) -> None:
