@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from skewguard import dtypes
-from skewguard.definitions import ServiceDef
+from skewguard.definitions import OnDemandDef, ServiceDef
 from skewguard.errors import BadInputError
 from skewguard.online.on_demand import run_singleton
 
@@ -44,14 +44,20 @@ def add_on_demand(table: pa.Table, service: ServiceDef, repo: FeastRepo, full_fe
                     "no such column",
                     f"request data of on-demand view {on_demand.name!r} ({field.dtype})",
                 )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # user code in pandas warns about itself; it is not ours to fail on
-            result = _transformed(repo.feast_on_demand(on_demand.name), table, full_feature_names)
-        for feature in on_demand.features:
-            output = on_demand.output_name(feature.name, full_feature_names)
-            produced = output if output in result.column_names else f"{on_demand.name}__{feature.name}"
-            column = result.column(produced if produced in result.column_names else feature.name)
-            table = table.append_column(output, _declared(column, feature.dtype))
+        table = add_outputs(table, on_demand, repo.feast_on_demand(on_demand.name), full_feature_names)
+    return table
+
+
+def add_outputs(table: pa.Table, on_demand: OnDemandDef, feast_view: Any, full_feature_names: bool) -> pa.Table:
+    """``add_on_demand`` for one view, whose Feast object (slow to read from a registry) is at hand."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # user code in pandas warns about itself; it is not ours to fail on
+        result = _transformed(feast_view, table, full_feature_names)
+    for feature in on_demand.features:
+        output = on_demand.output_name(feature.name, full_feature_names)
+        produced = output if output in result.column_names else f"{on_demand.name}__{feature.name}"
+        column = result.column(produced if produced in result.column_names else feature.name)
+        table = table.append_column(output, _declared(column, feature.dtype))
     return table
 
 

@@ -7,59 +7,90 @@ doubles, tells. Edge cases go one by one on either side.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
-from skewguard import dtypes
-from skewguard.checks.transform import Compared, Outcome, TransformRun, check_transform
+from skewguard.checks.transform import Compared, Outcome, TransformRun, check_transform, differ
+from skewguard.config import ServicePolicy
 from skewguard.definitions import FieldDef, OnDemandDef, ServiceDef
-from skewguard.edge_rows import EdgeRows, edge_rows, usual
+from skewguard.edge_rows import EdgeRows, edge_rows
 from skewguard.findings import CheckResult
+from skewguard.logged_requests import logged_requests
 from skewguard.offline.asof import point_in_time
-from skewguard.on_demand import add_on_demand, not_at_request
-from skewguard.online.codec import decode_column, encode_column
-from skewguard.replaying import merged_projections
+from skewguard.on_demand import not_at_request
 from skewguard.sampled_entities import sampled_entities
+from skewguard.transform_engines import Engines, Patience, ViewInputs, differing, kept
 
 if TYPE_CHECKING:
-    from skewguard.feast_repo import FeastRepo
-    from skewguard.online.on_demand import OnDemandEngine
     from skewguard.workspace import Workspace
 
 _AT = "__transform_at"
-_AGAIN = 20
-"""So many rows are asked for twice."""
+_AGAIN = 40
+"""So many rows of the data, and so many edge cases, are asked for twice."""
+_FEAST = 20
+"""So many rows of the data, beside common edges, are run as Feast's own server does."""
 
 
 def transform(
-    workspace: Workspace, service: ServiceDef, as_of: datetime, con: duckdb.DuckDBPyConnection
+    workspace: Workspace,
+    service: ServiceDef,
+    as_of: datetime,
+    con: duckdb.DuckDBPyConnection,
+    patience: Patience = Patience(),  # noqa: B008
 ) -> CheckResult:
     """Hold both engines of every on-demand view of the service against one another.
 
-    Rows of the data are vectors as of ``as_of`` of entities chosen by hash (policy ``transform_rows``); request data,
-    of which offline has none, hold usual values there (what was really asked, replay compares).
+    Rows of the data are vectors as of ``as_of`` of entities chosen by hash (policy ``transform_rows``), beside request
+    data from the serving log's last day; where nothing was logged, beside usual values.
     """
-    from skewguard.online.on_demand import OnDemandEngine
-
     policy = workspace.policy_for(service.name)
-    feast = workspace.feast
-    reasons = not_at_request(feast, [od.name for od in service.on_demand])
+    reasons = not_at_request(workspace.feast, [od.name for od in service.on_demand])
     not_compared = {od.output_prefix: reasons[od.name] for od in service.on_demand if od.name in reasons}
-    runs = []
+    runs, undecided = [], {}
     for definition in service.on_demand:
         if definition.output_prefix in not_compared:
             continue
-        engines = _Engines(feast, definition, OnDemandEngine(feast, [definition]))
-        rows = engines.rows(con, as_of, policy.transform_rows)
-        edges = edge_rows(engines.fields, _likely(engines.fields, rows))
-        runs.append(TransformRun(definition, engines.compared(rows, edges), engines.unsteady(rows, edges.table)))
-    return check_transform(runs, policy, not_compared)
+        engines = Engines(workspace.feast, definition, patience)
+        rows, asked = _rows(workspace, service, engines.inputs, (as_of, policy.transform_rows), con)
+        view = _View(engines, rows, edge_rows(engines.inputs.fields, _likely(engines.inputs.fields, rows)), policy)
+        run = view.run(asked)
+        runs.append(run)
+        if rows.num_rows and not any(not labels for labels in run.rows.labels):
+            undecided[definition.output_prefix] = "it took too long on rows of the data"
+    return check_transform(runs, policy, not_compared, undecided)
+
+
+def _rows(
+    workspace: Workspace, service: ServiceDef, inputs: ViewInputs, which: tuple[datetime, int],
+    con: duckdb.DuckDBPyConnection,
+) -> tuple[pa.Table, int]:  # fmt: skip
+    """Rows of the data, every input column and join key, and how many combinations of request data were logged."""
+    as_of, count = which
+    fields = [item for name, item in inputs.others.items() if name in inputs.fields]
+    asked = logged_requests(workspace.path, service.name, fields, as_of, count)
+    found = pa.table({})
+    if count and inputs.projections:
+        views = ServiceDef("", tuple(inputs.projections))
+        entities, _ = sampled_entities(views, as_of, con, count)
+        if entities.num_rows:
+            moments = pa.array([as_of] * entities.num_rows, pa.timestamp("us", tz="UTC"))
+            found = point_in_time(
+                con, entities.append_column(_AT, moments), inputs.projections, timestamp_column=_AT,
+                full_feature_names=True,
+            )  # fmt: skip
+    rows = found.num_rows if inputs.projections else asked.num_rows
+    if asked.num_rows:
+        again = asked.take(np.arange(rows) % asked.num_rows)
+        for item in fields:
+            if item.name not in found.column_names:
+                found = found.append_column(item.name, again.column(item.name)) if found.num_columns else again
+    return inputs.table(found, rows), asked.num_rows
 
 
 def _likely(fields: Mapping[str, FieldDef], rows: pa.Table) -> dict[str, Any]:
@@ -72,121 +103,91 @@ def _likely(fields: Mapping[str, FieldDef], rows: pa.Table) -> dict[str, Any]:
     return found
 
 
-class _Engines:
-    """Both engines of one view. ``fields``: its inputs by their column: ``<projection>__<feature>``, join keys and
-    request data under their own names.
-    """
+@dataclass(frozen=True)
+class _View:
+    """One view, and the rows on which its engines are held against one another."""
 
-    def __init__(self, feast: FeastRepo, definition: OnDemandDef, serving: OnDemandEngine) -> None:
-        self.feast, self.definition, self._serving = feast, definition, serving
-        self._service = ServiceDef("", (), (definition,))
-        self._projections = merged_projections(self._service)
-        self._stored = {p.output_name(f.name, True): (p.name, f) for p in self._projections for f in p.features}
-        keys = {column: key for p in self._projections for key, column in p.keys}
-        self._others = {name: replace(key, name=name) for name, key in keys.items()}
-        self._others |= {f.name: f for f in definition.request_fields}
-        self.fields = {name: item for name, (_, item) in self._stored.items()}
-        self.fields |= {f.name: f for f in definition.request_fields}
+    engines: Engines
+    rows: pa.Table
+    edges: EdgeRows
+    policy: ServicePolicy
 
-    def rows(self, con: duckdb.DuckDBPyConnection, as_of: datetime, count: int) -> pa.Table:
-        """Rows of the data: every input column, and the join keys."""
-        service = ServiceDef("", tuple(self._projections))
-        if not count or not self._projections:
-            return self._finished(pa.table({}), 0)
-        entities, _ = sampled_entities(service, as_of, con, count)
-        if not entities.num_rows:
-            return self._finished(pa.table({}), 0)
-        moments = pa.array([as_of] * entities.num_rows, pa.timestamp("us", tz="UTC"))
-        joined = point_in_time(
-            con, entities.append_column(_AT, moments), self._projections, timestamp_column=_AT, full_feature_names=True
+    @property
+    def definition(self) -> OnDemandDef:
+        return self.engines.definition
+
+    def run(self, asked: int) -> TransformRun:
+        """Serving goes first: what it has no time for, training is not asked for either."""
+        engines = self.engines
+        wide = engines.inputs.table(self.edges.table, self.edges.table.num_rows)
+        served, edges_served = engines.serving(self.rows), engines.serving(wide)
+        online, edges_online = engines.outcome(served), engines.outcome(edges_served)
+        in_time = ~_mask(online.left_out)
+        data, online = kept(self.rows, online, in_time)
+        offline, batch_raised = engines.training(data) if data.num_rows else (online, None)
+        data_in_time = ~_mask(offline.left_out) if data.num_rows else np.zeros(0, dtype=bool)
+        data, online, offline = (*kept(data, online, data_in_time), kept(data, offline, data_in_time)[1])
+        edges_offline = engines.training_singly(wide)
+        edges_in_time = ~(_mask(edges_online.left_out) | _mask(edges_offline.left_out))
+        unsteady = differing(self.definition, served[:_AGAIN], engines.serving(self.rows.slice(0, _AGAIN)))
+        unsteady |= differing(self.definition, edges_served[:_AGAIN], engines.serving(wide.slice(0, _AGAIN)))
+        places = np.flatnonzero(edges_in_time).tolist()
+        edges, edges_online = kept(wide, edges_online, edges_in_time)
+        everything = pa.concat_tables([data, edges])
+        compared = Compared(
+            inputs=everything.select(list(engines.inputs.fields)),
+            labels=[""] * data.num_rows + [self.edges.labels[at] for at in places],
+            common=[True] * data.num_rows + [self.edges.common[at] for at in places],
+            conditions=[frozenset()] * data.num_rows + [self.edges.conditions[at] for at in places],
+            offline=_both(offline, kept(wide, edges_offline, edges_in_time)[1]),
+            online=_both(online, edges_online),
         )
-        return self._finished(joined, joined.num_rows)
+        details = {
+            "left_out": {"rows": self.rows.num_rows - data.num_rows, "edges": wide.num_rows - edges.num_rows,
+                         "pairs": self.edges.pairs_left_out},
+            "request_data_logged": asked,
+            "training_raises": batch_raised,
+            "feast_server": self._as_feast(compared, everything),
+        }  # fmt: skip
+        return TransformRun(self.definition, compared, unsteady, details)
 
-    def _finished(self, table: pa.Table, rows: int) -> pa.Table:
-        """With every column: what is not there holds usual values."""
-        columns = {}
-        for name, item in (self.fields | self._others).items():
-            kind = dtypes.arrow_type(item.dtype)
-            there = name in table.column_names
-            columns[name] = table.column(name).cast(kind) if there else pa.array([usual(item.dtype)] * rows, kind)
-        return pa.table(columns)
+    def _as_feast(self, compared: Compared, everything: pa.Table) -> dict[str, Any]:
+        """Where Feast's own server answers otherwise than training: rows looked at, and by output the rows that differ.
 
-    def compared(self, rows: pa.Table, edges: EdgeRows) -> Compared:
-        """What both make of all rows."""
-        wide = self._finished(edges.table, edges.table.num_rows)
-        offline = [self._training(rows), *(self._training(wide.slice(i, 1)) for i in range(wide.num_rows))]
-        online = [self._answered(part.slice(i, 1)) for part in (rows, wide) for i in range(part.num_rows)]
-        return Compared(
-            pa.concat_tables([rows, wide]).select(list(self.fields)),
-            [""] * rows.num_rows + list(edges.labels),
-            [True] * rows.num_rows + list(edges.common),
-            self._joined(offline),
-            self._joined(online),
-        )
-
-    def unsteady(self, rows: pa.Table, edges: pa.Table) -> frozenset[str]:
-        """Outputs that serving gives otherwise when it is asked again."""
-        some = (rows if rows.num_rows else self._finished(edges, edges.num_rows)).slice(0, _AGAIN)
-        first, second = [self._joined([self._answered(some.slice(i, 1)) for i in range(some.num_rows)]) for _ in "12"]
-        return frozenset(
-            f.name
-            for f in self.definition.features
-            if encode_column(f.dtype, first.columns[f.name]) != encode_column(f.dtype, second.columns[f.name])
-        )
-
-    def _training(self, table: pa.Table) -> Outcome:
-        """All rows as one batch; where that raises, the halves, down to the rows that raise."""
-        if not table.num_rows:
-            return Outcome({f.name: pa.array([], dtypes.arrow_type(f.dtype)) for f in self.definition.features}, ())
-        try:
-            result = add_on_demand(table, self._service, self.feast, True)
-        except Exception as error:  # noqa: BLE001  (the function is the repository's own code: it may raise anything)
-            if table.num_rows == 1:
-                return self._raised(error)
-            half = table.num_rows // 2
-            return self._joined([self._training(table.slice(0, half)), self._training(table.slice(half))])
-        columns = {
-            f.name: result.column(self.definition.output_name(f.name, True)).combine_chunks()
-            for f in self.definition.features
-        }
-        return Outcome(columns, [None] * table.num_rows)
-
-    def _answered(self, row: pa.Table) -> Outcome:
-        """One row, as a request of its own."""
-        inputs = {
-            (projection, item.name): encode_column(item.dtype, row.column(name)).to_pylist()
-            for name, (projection, item) in self._stored.items()
-        }
-        others = {
-            name: [(_asked if name in self.fields else _key)(row.column(name)[0].as_py())] for name in self._others
-        }
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # user code in pandas warns about itself; it is not ours to fail on
-                outputs = self._serving.run(self.definition, inputs, others, 1)
-        except Exception as error:  # noqa: BLE001  (as above)
-            return self._raised(error)
-        columns = {f.name: decode_column(f.dtype, outputs[f.name])[0] for f in self.definition.features}
-        return Outcome(columns, [None])
-
-    def _raised(self, error: Exception) -> Outcome:
-        nothing = {f.name: pa.nulls(1, dtypes.arrow_type(f.dtype)) for f in self.definition.features}
-        return Outcome(nothing, [f"{type(error).__name__}: {str(error)[:200]}"])
-
-    def _joined(self, parts: list[Outcome]) -> Outcome:
-        columns = {}
-        for f in self.definition.features:
-            kind = dtypes.arrow_type(f.dtype)
-            chunks = [part.columns[f.name].cast(kind) for part in parts]
-            columns[f.name] = pa.chunked_array(chunks, kind).combine_chunks()
-        return Outcome(columns, [text for part in parts for text in part.raised])
+        Told, not judged: nothing here says that the service is served by it.
+        """
+        real = [at for at, label in enumerate(compared.labels) if not label][:_FEAST]
+        single = [at for at, text in enumerate(compared.conditions) if len(text) == 1 and compared.common[at]][:_FEAST]
+        places = [*real, *single]
+        table, offline = kept(everything, compared.offline, _places(places, everything.num_rows))
+        theirs = self.engines.outcome(self.engines.serving_as_feast(table))
+        in_time = ~_mask(theirs.left_out)
+        chosen = [at for at, ok in zip(places, in_time, strict=True) if ok]
+        rows, theirs = kept(table, theirs, in_time)
+        offline = kept(table, offline, in_time)[1]
+        found = {}
+        for feature in self.definition.features:
+            tolerance = self.policy.tolerance_for(self.definition.output_prefix, feature)
+            bad = np.flatnonzero(differ(offline, theirs, feature, tolerance))
+            if len(bad):
+                labels = [compared.labels[chosen[at]] for at in bad]
+                found[feature.name] = {"rows": labels.count(""), "edges": [label for label in labels if label]}
+        return {"compared": rows.num_rows, "differ": found}
 
 
-def _key(value: Any) -> Any:
-    """A join key as a look-up has it: times as whole seconds since 1970."""
-    return int(value.timestamp()) if isinstance(value, datetime) else value
+def _mask(values: Sequence[bool]) -> Any:
+    return np.array(values, dtype=bool)
 
 
-def _asked(value: Any) -> Any:
-    """Request data as a request brings them: times in whole seconds."""
-    return value.replace(microsecond=0) if isinstance(value, datetime) else value
+def _places(places: Sequence[int], rows: int) -> Any:
+    mask = np.zeros(rows, dtype=bool)
+    mask[list(places)] = True
+    return mask
+
+
+def _both(first: Outcome, second: Outcome) -> Outcome:
+    columns = {
+        name: pa.chunked_array([column, second.columns[name].cast(column.type)]).combine_chunks()
+        for name, column in first.columns.items()
+    }
+    return Outcome(columns, [*first.raised, *second.raised])

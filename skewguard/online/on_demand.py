@@ -4,7 +4,8 @@ Inputs and outputs take the types that Feast's own server gives them (``feast/ut
 ``_augment_response_with_on_demand_transforms``): stored bytes become Python values as ``OnlineResponse.to_dict`` makes
 them, pandas views get ``OnlineResponse.to_arrow``'s table, and outputs go through Feast's converter to the declared
 dtype. Unlike there, a view sees no more than its declared inputs, request data and join keys; a singleton view is
-called once for each row; and outputs keep their declared order.
+called once for each row; outputs keep their declared order; and request data declared FLOAT are rounded to it, as they
+are where training reads them.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def _arguments(
     from feast.type_map import feast_value_type_to_python_type
     from feast.value_type import ValueType
 
-    arguments = dict(others)
+    single = {f.name for f in definition.request_fields if f.dtype == "FLOAT"}
+    arguments = {name: _single(values) if name in single else values for name, values in others.items()}
     names = [f.name for p in definition.inputs for f in p.features]
     for projection in definition.inputs:
         for feature in projection.features:
@@ -87,6 +89,14 @@ def _arguments(
             ambiguous = names.count(feature.name) > 1 or feature.name in others
             arguments[f"{projection.view.name}__{feature.name}" if ambiguous else feature.name] = values
     return arguments
+
+
+def _single(values: list[Any]) -> list[Any]:
+    """Numbers rounded to single precision, too large ones infinite, as Arrow casts them."""
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        return [None if v is None else float(np.float32(v)) for v in values]
 
 
 def _runner(feast_view: Any) -> Callable[[Any, dict[str, list[Any]]], Mapping[str, Any]]:

@@ -9,83 +9,22 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from skewguard import SkewGuard
+from skewguard.checks.transform import differ
 from skewguard.config import Policy, ServicePolicy
-from skewguard.findings import Finding
+from skewguard.findings import CheckResult, Finding
 from skewguard.gate import decide
 from skewguard.offline.sources import connect
 from skewguard.online.embedded import EmbeddedRedis
+from skewguard.transform_engines import Engines, Patience, differing, kept
 from skewguard.transforming import transform
+from tests.checks.test_replay import server
+from tests.checks.transform_repo import DEFINITIONS
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
-DEFINITIONS = '''
-from datetime import timedelta
-from typing import Any
-
-import pandas as pd
-from feast import Entity, FeatureService, FeatureView, Field, FileSource, RequestSource, ValueType
-from feast.on_demand_feature_view import on_demand_feature_view
-from feast.types import Float32, Float64, Int64, String
-
-user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.INT64)
-stats = FeatureView(
-    name="stats", entities=[user], ttl=timedelta(days=30),
-    source=FileSource(path="data/stats.parquet", timestamp_field="ts"),
-    schema=[Field(name="spend", dtype=Float64), Field(name="orders", dtype=Int64), Field(name="region", dtype=String),
-            Field(name="score", dtype=Float32), Field(name="seen", dtype=Int64)],
-)
-asked = RequestSource(name="asked", schema=[Field(name="amount", dtype=Float64)])
-
-
-@on_demand_feature_view(sources=[stats], schema=[Field(name="double_spend", dtype=Float64)])
-def plain(inputs: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({"double_spend": pd.to_numeric(inputs["spend"]).astype("float64") * 2})
-
-
-@on_demand_feature_view(sources=[stats], schema=[Field(name="per_order", dtype=Float64)], mode="python")
-def in_python(inputs: dict[str, Any]) -> dict[str, Any]:
-    spend, orders = inputs["spend"], inputs["orders"]
-    return {"per_order": [s / o if s is not None and o else None for s, o in zip(spend, orders)]}
-
-
-@on_demand_feature_view(sources=[stats], schema=[Field(name="size", dtype=Float64)])
-def absolute(inputs: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({"size": inputs["spend"].abs()})
-
-
-@on_demand_feature_view(sources=[stats], schema=[Field(name="parity", dtype=Int64)])
-def by_bits(inputs: pd.DataFrame) -> pd.DataFrame:
-    """A whole number with a null somewhere in its column is a double in training: odd ones above 2^53 become even."""
-    return pd.DataFrame({"parity": [int(v) % 2 if v == v and v is not None else 0 for v in inputs["seen"]]})
-
-
-@on_demand_feature_view(sources=[stats], schema=[Field(name="shout", dtype=String)], mode="python", singleton=True)
-def singly(inputs: dict[str, Any]) -> dict[str, Any]:
-    return {"shout": inputs["region"].upper()}
-
-
-@on_demand_feature_view(sources=[stats, asked], schema=[Field(name="share", dtype=Float64)])
-def with_request(inputs: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({"share": inputs["amount"].astype("float64") + inputs["spend"].astype("float64")})
-
-
-@on_demand_feature_view(sources=[stats], schema=[Field(name="dice", dtype=Float64)], mode="python")
-def thrown(inputs: dict[str, Any]) -> dict[str, Any]:
-    import random
-
-    return {"dice": [random.random() for _ in inputs["spend"]]}
-
-
-plain_service = FeatureService(name="plain", features=[stats, plain])
-python_service = FeatureService(name="in_python", features=[stats, in_python])
-absolute_service = FeatureService(name="absolute", features=[stats, absolute])
-bits_service = FeatureService(name="by_bits", features=[stats, by_bits])
-singly_service = FeatureService(name="singly", features=[stats, singly])
-request_service = FeatureService(name="with_request", features=[stats, with_request])
-thrown_service = FeatureService(name="thrown", features=[stats, thrown])
-stored_service = FeatureService(name="stored", features=[stats])
-'''
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +57,13 @@ def guard(tmp_path_factory: pytest.TempPathFactory, redis_server: EmbeddedRedis)
     return opened
 
 
-def found(guard: SkewGuard, service: str, policy: ServicePolicy | None = None) -> list[Finding]:
+def run(guard: SkewGuard, service: str, patience: Patience = Patience()) -> CheckResult:  # noqa: B008
     with connect() as con:
-        result = transform(guard, guard.service(service), NOW, con)
+        return transform(guard, guard.service(service), NOW, con, patience)
+
+
+def found(guard: SkewGuard, service: str, policy: ServicePolicy | None = None) -> list[Finding]:
+    result = run(guard, service)
     assert result.status == "ok"
     assert result.compared == result.population > 0
     return list(decide([result], policy or ServicePolicy()).findings)
@@ -194,3 +137,119 @@ def test_rows_are_as_many_as_policy_says(guard: SkewGuard) -> None:
         with connect() as con:
             rows[name] = transform(opened, opened.service("plain"), NOW, con).details["views"]["plain"]["rows"]
     assert rows == {"few": 5, "none": 0}
+
+
+@pytest.mark.parametrize("service", ["plain", "in_python", "ratio", "initial", "changes", "leaves"])
+def test_engines_that_agree_give_no_finding(guard: SkewGuard, service: str) -> None:
+    """Ratios with zero, texts, inputs changed in place, SystemExit on either side; so does Feast's own server."""
+    result = run(guard, service)
+    assert result.findings == ()
+    (told,) = result.details["views"].values()
+    assert (told["rows"], told["training_raises"]) == (60, None)
+    assert told["feast_server"]["differ"] == {}
+    assert told["feast_server"]["compared"] == 20 + 12  # rows of the data, and the common edges of five inputs
+
+
+NUMBER = st.one_of(st.none(), st.floats(width=32, allow_infinity=False), st.just(0.0))
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.tuples(NUMBER, st.one_of(st.none(), st.integers(-(2**40), 2**40))), min_size=1, max_size=8))
+def test_engines_that_agree_do_so_on_any_rows(guard: SkewGuard, rows: list[tuple[Any, Any]]) -> None:
+    columns = {"stats__spend": pa.array([a for a, _ in rows], pa.float64()),
+               "stats__orders": pa.array([b for _, b in rows], pa.int64())}  # fmt: skip
+    for service in ("ratio", "in_python"):
+        engines = Engines(guard.feast, guard.service(service).on_demand[0])
+        table = engines.inputs.table(pa.table(columns), len(rows))
+        served = engines.serving(table)
+        trained, _ = engines.training(table)
+        (feature,) = engines.definition.features
+        tolerance = ServicePolicy().tolerance_for(service, feature)
+        assert not differ(trained, engines.outcome(served), feature, tolerance).any()
+        assert differing(engines.definition, served, engines.serving(table)) == frozenset()
+
+
+def test_edges_of_two_inputs_are_told_where_neither_alone_is_enough(guard: SkewGuard) -> None:
+    (finding,) = found(guard, "in_pairs")
+    assert finding.evidence["edges_differ"] == ["orders is null and region is ''"]
+    assert (finding.evidence["severity"], finding.action) == ("warning", "warn")
+
+
+def test_an_edge_is_told_by_the_smallest_conditions(guard: SkewGuard) -> None:
+    """A null spend is enough, and NaN is stored as null: no pair with either is named, though each differs."""
+    (finding,) = found(guard, "absolute")
+    assert finding.evidence["edges_differ"] == ["spend is null", "spend is nan"]
+    assert finding.count > 10
+
+
+def test_a_view_of_its_whole_batch_is_trained_on_other_values(guard: SkewGuard) -> None:
+    (finding,) = found(guard, "batchwise")
+    assert (finding.evidence["rows_differ"], finding.action) == (59, "block")
+
+
+def test_what_training_raises_on_the_batch_is_told_though_no_row_differs(guard: SkewGuard) -> None:
+    told = run(guard, "drops").details["views"]["drops"]
+    assert "length 59" in told["training_raises"]
+
+
+def test_an_endless_edge_is_left_out_and_the_rest_is_judged(guard: SkewGuard) -> None:
+    result = run(guard, "endless", Patience(call=0.3, run=2.0))
+    assert (result.status, result.findings) == ("ok", ())
+    told = result.details["views"]["endless"]
+    assert told["rows"] == 60
+    assert told["left_out"]["edges"] > 0
+    assert told["left_out"]["rows"] == 0
+
+
+def test_a_slow_view_is_judged_on_fewer_rows(guard: SkewGuard) -> None:
+    result = run(guard, "slow", Patience(call=2.0, run=0.4))
+    told = result.details["views"]["slow"]
+    assert result.status == "ok"
+    assert 1 <= told["rows"] < 20
+    assert told["rows"] + told["left_out"]["rows"] == 60
+    assert result.seconds < 10
+
+
+def test_a_view_that_no_row_is_in_time_for_is_not_passed(guard: SkewGuard) -> None:
+    result = run(guard, "slow", Patience(call=0.02, run=0.4))
+    assert result.status == "inconclusive"
+    assert "'slow': it took too long on rows of the data" in result.reason
+
+
+def test_edges_that_training_has_no_time_for_are_left_out(guard: SkewGuard) -> None:
+    """Rows and what came of them stay together."""
+    engines = Engines(guard.feast, guard.service("ratio").on_demand[0])
+    table = engines.inputs.table(pa.table({"stats__spend": [1.0, 2.0, 3.0]}), 3)
+    rows, outcome = kept(table, engines.training(table)[0], [True, False, True])
+    assert rows.column("stats__spend").to_pylist() == [1.0, 3.0]
+    assert outcome.columns["ratio"].to_pylist() == [1 / 3, 1.0]
+    assert outcome.raised == [None, None]
+
+
+@pytest.mark.slow
+def test_request_data_are_those_that_were_asked_with(guard: SkewGuard) -> None:
+    """Of the log: 0.1 is the same number in training as in a request, also where it is declared Float32."""
+    with server(guard.path) as client:
+        for value in (0.1, 7.0, 0.1):
+            body = {"feature_service": "rated", "entities": {"user_id": [1], "rate": [value]}}
+            answer = client.post("/get-online-features", json=body)
+            assert answer.status_code == 200, answer.text
+            names = answer.json()["metadata"]["feature_names"]
+            served = answer.json()["results"][names.index("rated")]["values"][0]
+            frame = pd.DataFrame({"user_id": [1], "rate": [value], "event_timestamp": [NOW]})
+            table = guard.historical_features(frame, "rated")
+            assert isinstance(table, pa.Table)
+            assert [served] == table.column("rated").to_pylist() == [float(np.float32(value))]
+    result = run(guard, "rated")
+    assert result.findings == ()
+    assert result.details["views"]["rated"]["request_data_logged"] == 2
+
+
+def test_a_check_is_blocked_by_rows_of_the_data_and_not_by_edges(guard: SkewGuard) -> None:
+    blocked = guard.check("batchwise", as_of=NOW, save=False)
+    assert blocked.verdict.value == "block"
+    assert any("batchwise.of_all" in reason for reason in blocked.reasons)
+    warned = guard.check("in_pairs", as_of=NOW)
+    assert [f.action for f in warned.findings if f.cause.value == "transform_divergence"] == ["warn"]
+    assert warned.verdict.value == "warn"
+    assert "in_pairs.pair" in (guard.path / ".skewguard" / "runs" / warned.run_id / "report.html").read_text()
