@@ -34,6 +34,8 @@ _WARN = {
     Cause.STALE_SOURCE,
     Cause.CONTRACT_MISSING,
     Cause.LEAKAGE,
+    Cause.DISTRIBUTION_DRIFT,
+    Cause.JOINT_DRIFT,
 }
 DEFAULT_ACTIONS: dict[str, Action] = {cause.value: "warn" if cause in _WARN else "block" for cause in Cause}
 

@@ -45,6 +45,8 @@ class Cause(StrEnum):
     SOURCE_DEFECT = "source_defect"
     DEFINITION_RISK = "definition_risk"
     LEAKAGE = "leakage"
+    DISTRIBUTION_DRIFT = "distribution_drift"
+    JOINT_DRIFT = "joint_drift"
 
 
 class Verdict(StrEnum):
@@ -115,6 +117,44 @@ class FeatureStats:
 
 
 @dataclass(frozen=True)
+class DriftStats:
+    """One column against a reference: what moved, how surely, and how far. docs/drift.md tells each figure.
+
+    ``against``: "contract" (the contract's training set) or "nights" (the nights before). ``part`` is what moved most:
+    "values", "nulls" or "unseen" (values that the reference does not have). ``status``: "drifted" (surely and far
+    enough: an alarm), "small" (surely, but less far than policy's ``min_effect``), "same" (not surely), or
+    "inconclusive" (too little data: ``rows_needed`` rows would do). ``p_value`` and ``q_value`` (Benjamini-Hochberg
+    over the night's tests) count as sure up to ``level``. ``effect`` is a share of rows, see ``part``. ``*_effective``
+    are rows worth of independent data, after repeated entities. ``labels`` name the cells of ``reference`` and
+    ``current``, counts of non-null values over the same bins.
+    """
+
+    view: str
+    feature: str
+    dtype: str
+    against: str
+    slice: str
+    status: str
+    part: str
+    p_value: float
+    q_value: float
+    level: float
+    effect: float
+    min_effect: float
+    reference_rows: int
+    current_rows: int
+    reference_effective: float
+    current_effective: float
+    rows_needed: int
+    reference_nulls: int
+    current_nulls: int
+    labels: tuple[str, ...] = ()
+    reference: tuple[int, ...] = ()
+    current: tuple[int, ...] = ()
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class CheckResult:
     """What one check saw. ``status`` is "ok" (it ran), "inconclusive" (too little to say) or "crashed"; never hidden.
 
@@ -130,6 +170,7 @@ class CheckResult:
     reason: str = ""
     features: tuple[FeatureStats, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    drift: tuple[DriftStats, ...] = ()
 
     @property
     def coverage(self) -> float:

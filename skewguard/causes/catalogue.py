@@ -154,4 +154,12 @@ CATALOGUE: dict[Cause, CauseInfo] = {
         "hold a value that was created after their as-of time, and had another one then",
         "Train with filter_by_created_timestamp, so that training sees only what was known.",
     ),
+    Cause.DISTRIBUTION_DRIFT: CauseInfo(
+        "come from another distribution than the reference",
+        "See whether the world changed (train again on new data) or a pipeline did (mend it).",
+    ),
+    Cause.JOINT_DRIFT: CauseInfo(
+        "are told from the reference's by a classifier",
+        "Look at the features that give it away, together: their relation changed.",
+    ),
 }

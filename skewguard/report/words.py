@@ -269,6 +269,18 @@ WORDS: Mapping[str, CauseWords] = {
         "A row was corrected or loaded late; the point-in-time join goes by event timestamps alone.",
         "Train with filter_by_created_timestamp, or write rows under the time at which they are known.",
     ),
+    "distribution_drift": CauseWords(
+        "another distribution",
+        "The values come from another distribution than the reference, by more than chance and than policy allows.",
+        "The world changed, another population is served, or a job upstream writes other values.",
+        "Where the world changed, train again on new data; where a job did, mend it.",
+    ),
+    "joint_drift": CauseWords(
+        "another joint distribution",
+        "A classifier tells served rows from the reference, though each feature alone may look the same.",
+        "The relation between features changed: one was computed anew, or rows are joined otherwise.",
+        "Look at the features that give it away, together.",
+    ),
 }
 
 _OTHER = CauseWords("{cause}", "", "", "Read the message and the evidence.")
