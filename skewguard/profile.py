@@ -1,15 +1,21 @@
 """Profiles of a table's columns: counts over fixed bins that are stored once and reused, so that any two compare.
 
 A numeric column gets the distinct order statistics at 0%, 5%, ..., 100% as bin edges (order statistics, not
-interpolated ones: the same on every machine); text and booleans get their most frequent values and "other"; timestamps
-are profiled as seconds; lists by their length. Nulls and NaN are counted apart from the bins.
+interpolated ones: the same on every machine), and a bin of its own for every value that two neighbouring ones share
+(zeros, fills) and for the largest value; text and booleans get their most frequent values and "other"; timestamps are
+profiled as ages in seconds where the as-of time of each row is given, else as seconds since 1970; lists by their
+length. Nulls (by status, where it is known) and NaN are counted apart from the bins.
+
+Where rows of one entity repeat, a profile also counts pairs of its rows by their two cells, so that a test can tell how
+much less they say than as many independent rows. Everything is a whole number: the same on every machine, and additive.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,10 +23,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-PROFILE_VERSION = 1
+from skewguard.errors import ConfigurationError
+
+PROFILE_VERSION = 2
+"""Version of bins and layout; profiles of another version do not compare."""
+
 _QUANTILES = np.linspace(0, 1, 21)
-_CATEGORIES = 20
+SHOWN_CATEGORIES, TESTED_CATEGORIES = 20, 50
+"""Most categories with a count of their own: in a chart, and in the profile of a contract or a night."""
+_ENTITIES_AT_ONCE = 20_000
 OTHER = "(other)"
+UNSEEN = "(unseen)"
+
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -28,110 +43,315 @@ class Bins:
     """The fixed bins of one column: ``edges`` of a numeric one (ascending, distinct) or ``categories``, never both.
 
     With n edges there are n + 1 counts: below the first, between neighbours [a, b), and from the last edge on.
-    With categories there is one more count, for every other value.
+    With categories there is one more count, for every other value; ``complete`` says that the column had no other.
     """
 
     edges: tuple[float, ...] = ()
     categories: tuple[str, ...] = ()
+    complete: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many counts there are."""
+        return len(self.edges or self.categories) + 1
+
+    @property
+    def ordered(self) -> bool:
+        """Do the bins lie on a line?"""
+        return not self.categories
 
     def labels(self) -> tuple[str, ...]:
         """A short text for each bin, in the order of the counts."""
         if self.categories or not self.edges:
-            return (*self.categories, OTHER)
-        inner = [f"{a:.4g} to {b:.4g}" for a, b in zip(self.edges, self.edges[1:], strict=False)]
-        return (f"below {self.edges[0]:.4g}", *inner, f"{self.edges[-1]:.4g} and above")
+            return (*self.categories, UNSEEN if self.complete else OTHER)
+        inner = [_span(a, b) for a, b in zip(self.edges, self.edges[1:], strict=False)]
+        last = self.edges[-1]
+        if len(self.edges) > 1 and last == np.nextafter(self.edges[-2], np.inf):
+            return (f"below {self.edges[0]:.4g}", *inner, f"above {self.edges[-2]:.4g}")
+        return (f"below {self.edges[0]:.4g}", *inner, f"{last:.4g} and above")
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:.4g}" if high == np.nextafter(low, np.inf) else f"{low:.4g} to {high:.4g}"
 
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """One column over its bins: rows, nulls, NaNs, and a count per bin."""
+    """One column over its bins.
+
+    ``rows`` are all rows, ``nulls`` and ``nans`` those without a value, ``counts`` the others by bin. ``statuses``:
+    of the nulls, how many by why (Feast's status), where that is known. ``squares`` is the sum over entities of their
+    rows squared (``rows`` where none repeats), ``repeated`` the number of entities with several rows; ``pairs`` counts
+    ordered pairs of two rows of one entity by their two cells (bins, then NaN, then null; the upper triangle row by
+    row, empty where nothing repeats).
+    """
 
     bins: Bins
     rows: int
     nulls: int
     nans: int
     counts: tuple[int, ...]
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    squares: int = -1
+    repeated: int = 0
+    pairs: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.squares < 0:
+            object.__setattr__(self, "squares", self.rows)
+
+    @property
+    def values(self) -> int:
+        """Rows with a value that has a place among the bins."""
+        return self.rows - self.nulls - self.nans
+
+    @cached_property
+    def cells(self) -> Integers:
+        """The counts of all cells: bins, NaN, null. Shape (bins.size + 2,)."""
+        return np.array([*self.counts, self.nans, self.nulls], dtype=np.int64)
+
+    @cached_property
+    def pair_matrix(self) -> Integers:
+        """Ordered pairs of two rows of one entity by their cells, symmetric. Shape (bins.size + 2, bins.size + 2)."""
+        size = self.bins.size + 2
+        matrix = np.zeros((size, size), dtype=np.int64)
+        if self.pairs:
+            matrix[np.triu_indices(size)] = self.pairs
+            matrix += np.triu(matrix, 1).T
+        return matrix
 
     def merged(self, other: ColumnProfile) -> ColumnProfile:
-        """The profile of both columns' rows together; raises ValueError where the bins differ."""
+        """The profile of both columns' rows together; raises ValueError where the bins differ.
+
+        An entity with rows in both counts as two: pairs across them are not known.
+        """
         if self.bins != other.bins:
             raise ValueError("profiles over different bins cannot be merged")
         counts = tuple(a + b for a, b in zip(self.counts, other.counts, strict=True))
+        names = sorted({*self.statuses, *other.statuses})
+        pairs = tuple(a + b for a, b in zip(self.pairs, other.pairs, strict=True)) if self.pairs and other.pairs else ()
         return ColumnProfile(
-            self.bins, self.rows + other.rows, self.nulls + other.nulls, self.nans + other.nans, counts
+            self.bins,
+            self.rows + other.rows,
+            self.nulls + other.nulls,
+            self.nans + other.nans,
+            counts,
+            {name: self.statuses.get(name, 0) + other.statuses.get(name, 0) for name in names},
+            self.squares + other.squares,
+            self.repeated + other.repeated,
+            pairs or self.pairs or other.pairs,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON data; infinite edges as text."""
         return {
+            "version": PROFILE_VERSION,
             "edges": [e if math.isfinite(e) else str(e) for e in self.bins.edges],
             "categories": list(self.bins.categories),
+            "complete": self.bins.complete,
             "rows": self.rows,
             "nulls": self.nulls,
             "nans": self.nans,
             "counts": list(self.counts),
+            "statuses": dict(self.statuses),
+            "squares": self.squares,
+            "repeated": self.repeated,
+            "pairs": list(self.pairs),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ColumnProfile:
-        """The inverse of ``to_dict``."""
-        bins = Bins(tuple(float(e) for e in data["edges"]), tuple(data["categories"]))
-        return cls(bins, data["rows"], data["nulls"], data["nans"], tuple(data["counts"]))
+        """The inverse of ``to_dict``; raises ConfigurationError for a profile of another version."""
+        version = data.get("version", 1)
+        if version != PROFILE_VERSION:
+            raise ConfigurationError(
+                f"a profile of version {version!r}; expected {PROFILE_VERSION}. Build a training set to write a new one."
+            )
+        bins = Bins(tuple(float(e) for e in data["edges"]), tuple(data["categories"]), bool(data["complete"]))
+        return cls(
+            bins,
+            data["rows"],
+            data["nulls"],
+            data["nans"],
+            tuple(data["counts"]),
+            dict(data["statuses"]),
+            data["squares"],
+            data["repeated"],
+            tuple(data["pairs"]),
+        )
 
 
-def _numbers(array: pa.Array) -> npt.NDArray[np.float64] | None:
-    """The non-null values as float64 when the column is profiled by number, else None."""
+@dataclass(frozen=True)
+class Repeats:
+    """Which rows belong to one entity: places of the rows of entities with several, sorted by entity.
+
+    ``entity`` numbers these entities from 0, one number a place; ``squares`` is over all rows.
+    """
+
+    places: Integers
+    entity: Integers
+    squares: int
+
+    @classmethod
+    def of(cls, entities: npt.NDArray[Any]) -> Repeats:
+        """From one key a row (any sortable dtype; equal keys are one entity)."""
+        order = np.argsort(entities, kind="stable")
+        ordered = entities[order]
+        first = np.r_[True, ordered[1:] != ordered[:-1]] if len(ordered) else np.zeros(0, dtype=bool)
+        number = np.cumsum(first) - 1
+        sizes = np.bincount(number) if len(number) else np.zeros(0, dtype=np.int64)
+        several = sizes > 1
+        kept = several[number] if len(number) else np.zeros(0, dtype=bool)
+        renumbered = np.cumsum(several) - 1
+        return cls(order[kept], renumbered[number[kept]], int((sizes.astype(np.int64) ** 2).sum()))
+
+    @property
+    def repeated(self) -> int:
+        """How many entities have several rows."""
+        return int(self.entity[-1]) + 1 if len(self.entity) else 0
+
+
+def _numbers(array: pa.Array, as_of: pa.Array | None = None) -> pa.Array | None:
+    """The column as float64 with its nulls when it is profiled by number, else None."""
     kind = array.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         array = pc.list_value_length(array)
     elif pa.types.is_timestamp(kind):
-        seconds: npt.NDArray[np.float64] = (
-            array.drop_null().cast(pa.timestamp("us", tz=kind.tz)).cast(pa.int64()).to_numpy() / 1e6
-        )
-        return seconds
+        micros = _micros(array)
+        if as_of is not None:
+            micros = pc.subtract(_micros(as_of), micros)
+        return pc.divide(micros.cast(pa.float64()), 1e6)
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return None
-    return np.asarray(array.drop_null().to_numpy(zero_copy_only=False), dtype=np.float64)
+    return array.cast(pa.float64(), safe=False)
+
+
+def _micros(array: pa.Array) -> pa.Array:
+    return array.cast(pa.timestamp("us", tz=array.type.tz)).cast(pa.int64())
 
 
 def _texts(array: pa.Array) -> pa.Array:
-    array = array.drop_null()
     if pa.types.is_binary(array.type):
-        return pa.array([value.hex() for value in array.to_pylist()], pa.string())
+        return pa.array([None if value is None else value.hex() for value in array.to_pylist()], pa.string())
     return array.cast(pa.string())
 
 
-def make_bins(array: pa.Array) -> Bins:
-    """Bins fitted on a reference column."""
-    numbers = _numbers(array)
+def make_bins(array: pa.Array, as_of: pa.Array | None = None, categories: int = SHOWN_CATEGORIES) -> Bins:
+    """Bins fitted on a reference column; ``as_of`` as in ``profile_column``."""
+    numbers = _numbers(array, as_of)
     if numbers is None:
-        counted = pc.value_counts(_texts(array)).to_pylist()
+        counted = pc.value_counts(_texts(array).drop_null()).to_pylist()
         ranked = sorted(counted, key=lambda item: (-item["counts"], item["values"]))
-        return Bins(categories=tuple(item["values"] for item in ranked[:_CATEGORIES]))
-    numbers = np.sort(numbers[~np.isnan(numbers)])
-    if not len(numbers):
-        return Bins()
-    picks = np.ceil(_QUANTILES * (len(numbers) - 1)).astype(int)
-    return Bins(edges=tuple(float(e) for e in np.unique(numbers[picks])))
+        kept = tuple(item["values"] for item in ranked[:categories])
+        return Bins(categories=kept, complete=0 < len(ranked) <= categories)
+    values = numbers.drop_null().to_numpy(zero_copy_only=False)
+    return Bins(edges=_edges(np.sort(values[~np.isnan(values)])))
 
 
-def profile_column(array: pa.Array | pa.ChunkedArray, bins: Bins | None = None) -> ColumnProfile:
-    """A column's profile over ``bins`` (fitted on the column itself when None)."""
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
-    bins = bins if bins is not None else make_bins(array)
-    numbers = _numbers(array)
+def _edges(ordered: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    """Edges for values in ascending order."""
+    if not len(ordered):
+        return ()
+    picks = ordered[np.ceil(_QUANTILES * (len(ordered) - 1)).astype(int)]
+    distinct, times = np.unique(picks, return_counts=True)
+    alone = [*distinct[times > 1].tolist(), float(distinct[-1])]
+    ends = [float(np.nextafter(value, np.inf)) for value in alone if math.isfinite(value)]
+    return tuple(np.unique([*distinct.tolist(), *ends]).tolist())
+
+
+def profile_column(
+    array: pa.Array | pa.ChunkedArray,
+    bins: Bins | None = None,
+    *,
+    as_of: pa.Array | pa.ChunkedArray | None = None,
+    repeats: Repeats | None = None,
+) -> ColumnProfile:
+    """A column's profile over ``bins`` (fitted on the column itself when None).
+
+    ``as_of`` (timestamps, one a row) makes a timestamp column one of ages; ``repeats`` says which rows share an entity.
+    """
+    array, as_of = _whole(array), None if as_of is None else _whole(as_of)
+    bins = bins if bins is not None else make_bins(array, as_of)
+    if bins.ordered and (repeats is None or not len(repeats.places)):
+        numbers = _numbers(array, as_of)
+        if numbers is not None:
+            return _of_ordered(array, numbers, bins)
+    codes = cell_codes(array, bins, as_of)
+    counts = np.bincount(codes, minlength=bins.size + 2)
+    kept = tuple(int(c) for c in counts[: bins.size])
+    profile = ColumnProfile(bins, len(array), int(counts[-1]), int(counts[-2]), kept)
+    if repeats is None or not len(repeats.places):
+        return profile
+    pairs = _pairs(codes[repeats.places], repeats.entity, bins.size + 2)
+    return ColumnProfile(
+        bins, profile.rows, profile.nulls, profile.nans, kept, {}, repeats.squares, repeats.repeated, pairs
+    )
+
+
+def _of_ordered(array: pa.Array, numbers: pa.Array, bins: Bins) -> ColumnProfile:
+    """Where only the counts are asked for, sorting once is faster than finding each value's bin."""
+    ordered = np.sort(numbers.drop_null().to_numpy(zero_copy_only=False))
+    present = int(np.searchsorted(ordered, np.inf, side="right"))  # NaN sorts behind everything
+    ends = np.searchsorted(ordered[:present], np.array(bins.edges), side="left")
+    counts = np.diff(np.r_[0, ends, present])
+    return ColumnProfile(
+        bins, len(array), array.null_count, len(ordered) - present, tuple(int(count) for count in counts)
+    )
+
+
+def cell_codes(array: pa.Array, bins: Bins, as_of: pa.Array | None = None) -> Integers:
+    """The cell of each row: a bin from 0 on, ``bins.size`` for NaN, ``bins.size + 1`` for null."""
+    null = np.asarray(array.is_null())
+    numbers = _numbers(array, as_of)
     if numbers is None:
-        counted = {item["values"]: item["counts"] for item in pc.value_counts(_texts(array)).to_pylist()}
-        counts = [counted.pop(category, 0) for category in bins.categories]
-        return ColumnProfile(bins, len(array), array.null_count, 0, (*counts, sum(counted.values())))
-    nans = int(np.isnan(numbers).sum())
-    numbers = numbers[~np.isnan(numbers)]
-    slots = np.searchsorted(np.array(bins.edges), numbers, side="right")
-    counts_array = np.bincount(slots, minlength=len(bins.edges) + 1)
-    return ColumnProfile(bins, len(array), array.null_count, nans, tuple(int(c) for c in counts_array))
+        texts = _texts(array)
+        found = pc.index_in(texts, value_set=pa.array(bins.categories, pa.string()))
+        codes = found.fill_null(len(bins.categories)).to_numpy(zero_copy_only=False).astype(np.int64)
+    else:
+        values = numbers.fill_null(math.nan).to_numpy(zero_copy_only=False)
+        codes = np.searchsorted(np.array(bins.edges), values, side="right").astype(np.int64)
+        codes[np.isnan(values)] = bins.size
+        null = null | np.asarray(numbers.is_null())
+    codes[null] = bins.size + 1
+    return codes
 
 
-def profile_table(table: pa.Table, columns: Sequence[str]) -> dict[str, ColumnProfile]:
-    """The profile of each named column."""
-    return {name: profile_column(table.column(name)) for name in columns}
+def _pairs(codes: Integers, entity: Integers, size: int) -> tuple[int, ...]:
+    """Ordered pairs of rows of one entity by their cells; ``entity`` is ascending."""
+    total = np.zeros((size, size))
+    last = int(entity[-1]) + 1
+    for start in range(0, last, _ENTITIES_AT_ONCE):
+        low, high = np.searchsorted(entity, [start, start + _ENTITIES_AT_ONCE])
+        height = min(_ENTITIES_AT_ONCE, last - start)
+        flat = (entity[low:high] - start) * size + codes[low:high]
+        counts = np.bincount(flat, minlength=height * size).reshape(height, size).astype(np.float64)
+        total += counts.T @ counts  # whole numbers far below 2^53: exact
+    own = np.bincount(codes, minlength=size)
+    total[np.diag_indices(size)] -= own
+    return tuple(int(value) for value in total[np.triu_indices(size)])
+
+
+def _whole(array: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def profile_table(
+    table: pa.Table,
+    columns: Sequence[str],
+    *,
+    bins: Mapping[str, Bins] | None = None,
+    as_of: pa.ChunkedArray | None = None,
+    entities: npt.NDArray[Any] | None = None,
+) -> dict[str, ColumnProfile]:
+    """The profile of each named column, over its ``bins`` where there are some.
+
+    ``as_of``: the as-of time of each row (timestamps then are ages); ``entities``: a key of each row's entity.
+    """
+    repeats = None if entities is None else Repeats.of(entities)
+    found = {}
+    for name in columns:
+        column = _whole(table.column(name))
+        moments = None if as_of is None else _whole(as_of)
+        fixed = bins[name] if bins is not None and name in bins else make_bins(column, moments, TESTED_CATEGORIES)
+        found[name] = profile_column(column, fixed, as_of=moments, repeats=repeats)
+    return found
