@@ -13,6 +13,9 @@ import pyarrow as pa
 from skewguard.checks.leakage import JoinedRows, check_leakage
 from skewguard.contract import iso
 from skewguard.definitions import Projection, ServiceDef
+from skewguard.drift.reference import save_reference
+from skewguard.drift.vectors import TableVectors
+from skewguard.drifting import reference_columns, training_drift
 from skewguard.errors import BadInputError, StoreUnavailableError, UnknownNameError
 from skewguard.findings import CheckResult, Run, Verdict
 from skewguard.gate import Decision
@@ -128,6 +131,9 @@ def training_checks(workspace: Workspace, built: Built, as_of: datetime) -> tupl
         checks.append(guarded("leakage", lambda: leakage(workspace, service, joined, at, options)))
     if not service.name:
         return checks, {"skew": "a feature list has no verdict of its own"}
+    if workspace.policy_for(service.name).drift.enabled:
+        at, full = built.timestamp_column, built.options.full_feature_names
+        checks.append(guarded("distribution", lambda: training_drift(workspace, service, built.table, at, full)))
     skew_checks, provenance = _skew(workspace, service, as_of)
     return [*checks, *skew_checks], provenance
 
@@ -156,7 +162,8 @@ def _skew(workspace: Workspace, service: ServiceDef, as_of: datetime) -> tuple[l
             reason = f"the run behind the last verdict cannot be read: {error}; run `skewguard check` first"
             return [CheckResult("skew", "inconclusive", reason=reason)], {"run_id": state.run_id}
     provenance = {"run_id": run.run_id, "verdict": run.verdict.value, "as_of": iso(run.as_of)}
-    checks = [check for check in run.checks if check.check != "definition"]  # this training set writes a new contract
+    # this training set writes a new contract, and its own rows are compared with the old one's
+    checks = [check for check in run.checks if check.check not in ("definition", "distribution")]
     if run.verdict is Verdict.INCONCLUSIVE and all(check.status == "ok" for check in checks):
         checks.append(CheckResult("skew", "inconclusive", reason="; ".join(run.reasons)))
     return checks, provenance
@@ -178,6 +185,14 @@ def finish(built: Built, decision: Decision, provenance: Mapping[str, Any]) -> T
     ).with_provenance(versions=library_versions(), verdict=decision.verdict.value, **_origin(built), **provenance)
     names = tuple(f.name for f in built.service.outputs(built.options.full_feature_names))
     return TrainingSet(built.table, built.service, names, contract, decision)
+
+
+def keep(workspace: Workspace, result: TrainingSet, built: Built) -> None:
+    """Make the training set's contract the service's, with some of its rows beside it for later tests of drift."""
+    service, path = built.service, workspace.state.reference(built.service.name)
+    vectors = TableVectors.of_outputs(built.table, service, built.timestamp_column, built.options.full_feature_names)
+    save_reference(path, vectors, reference_columns(service), result.contract.training_set_digest)
+    result.contract.save(workspace.state.contract_path(service.name))
 
 
 def _origin(built: Built) -> dict[str, Any]:

@@ -94,6 +94,24 @@ class ServingLog(_Strict):
     keep: Duration = timedelta(days=30)
 
 
+class Drift(_Strict):
+    """How the distribution check judges: its budget of false alarms, what matters, and what it compares."""
+
+    enabled: bool = True
+    budget: float = Field(default=0.01, gt=0, lt=0.5)
+    correction: Literal["benjamini_hochberg", "benjamini_yekutieli", "bonferroni"] = "benjamini_hochberg"
+    min_effect: float = Field(default=0.02, ge=0, lt=1)
+    min_rate_change: float = Field(default=0.01, ge=0, lt=1)
+    min_auc: float = Field(default=0.53, ge=0.5, lt=1)
+    detect: float = Field(default=0.1, gt=0, lt=1)
+    look_back: Duration = timedelta(days=7)
+    nights: int = Field(default=7, ge=0, le=30)
+    joint: bool = True
+    slices: tuple[str, ...] = ()
+    rows: int = Field(default=1_000_000, ge=1)
+    too_little: Literal["block", "warn"] = "warn"
+
+
 class ServicePolicy(_Strict):
     """The policy that holds for one feature service, defaults filled in."""
 
@@ -120,6 +138,7 @@ class ServicePolicy(_Strict):
     tolerance: Tolerance = Tolerance()
     tolerances: dict[str, Tolerance] = Field(default_factory=dict)
     serving_log: ServingLog = ServingLog()
+    drift: Drift = Drift()
     freshness: Freshness = Freshness()
     freshness_views: dict[str, Freshness] = Field(default_factory=dict)
 

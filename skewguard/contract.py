@@ -27,7 +27,8 @@ class FeatureContract:
     ``features``, ``join_keys``, ``request_fields``: (name, dtype) pairs in order. ``projections``: alias or view ->
     the view, its features and its join key map. ``definitions``: view -> parts under
     its fingerprint. ``time_range``: first and last as-of time (ISO 8601, UTC) or None for no rows.
-    ``created_cutoff``: True where only rows created by the as-of time counted. ``profile``: column -> profile.
+    ``created_cutoff``: True where only rows created by the as-of time counted. ``profile``: full
+    feature name -> profile of the training set's column.
     """
 
     service: str

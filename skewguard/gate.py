@@ -12,6 +12,8 @@ from skewguard.findings import Cause, CheckResult, Finding, Verdict
 _ORDER = {"block": 0, "warn": 1, "ignore": 2}
 BY_SEVERITY = frozenset({Cause.EXPECTATION_FAILED, Cause.SOURCE_DEFECT, Cause.DEFINITION_RISK})
 """Causes that are judged by their findings' severity (policy key ``severities``)."""
+DRIFTS = frozenset({Cause.DISTRIBUTION_DRIFT, Cause.JOINT_DRIFT})
+"""Causes that no row can be shown for."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,15 @@ def decide(checks: Sequence[CheckResult], policy: ServicePolicy) -> Decision:
     """
     judged = sorted(
         (replace(finding, action=_action(finding, policy)) for check in checks for finding in check.findings),
-        key=lambda f: (_ORDER[f.action], -f.rate, f.key),
+        # values that are wrong, row by row, go before values that are other than they were
+        key=lambda f: (_ORDER[f.action], f.cause in DRIFTS, -f.rate, f.key),
     )
     blocking = [f.message for f in judged if f.action == "block"]
-    undecided = [reason for check in checks if (reason := _undecided(check, policy))]
+    undecided = [reason for check in checks if not _too_little(check, policy) and (reason := _undecided(check, policy))]
     if not checks:
         undecided.append("no check ran")
     warning = [f.message for f in judged if f.action == "warn"]
+    warning += [f"{check.check}: {check.reason}" for check in checks if _too_little(check, policy)]
     if blocking:
         verdict = Verdict.BLOCK
     elif undecided:
@@ -60,6 +64,13 @@ def _action(finding: Finding, policy: ServicePolicy) -> Action:
     if action == "block" and finding.compared and finding.rate <= allowed:
         return "warn"
     return action
+
+
+def _too_little(check: CheckResult, policy: ServicePolicy) -> bool:
+    """Does a check warn, and no more, because too little was served to tell drift?"""
+    return (
+        check.status == "inconclusive" and bool(check.details.get("too_little")) and policy.drift.too_little == "warn"
+    )
 
 
 def _undecided(check: CheckResult, policy: ServicePolicy) -> str | None:

@@ -90,7 +90,7 @@ class SkewGuard(Workspace):
             enforce_training(service.name or "feature list", decision, policy)
         result = building.finish(built, decision, {"skew": skew, "allowed": allow})
         if service.name:
-            result.contract.save(self.state.contract_path(service.name))
+            building.keep(self, result, built)
         return result
 
     def leakage(

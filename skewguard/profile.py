@@ -13,7 +13,7 @@ much less they say than as many independent rows. Everything is a whole number: 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -156,7 +156,7 @@ class ColumnProfile:
             "statuses": dict(self.statuses),
             "squares": self.squares,
             "repeated": self.repeated,
-            "pairs": list(self.pairs),
+            "pairs": " ".join(map(str, self.pairs)),
         }
 
     @classmethod
@@ -165,7 +165,7 @@ class ColumnProfile:
         version = data.get("version", 1)
         if version != PROFILE_VERSION:
             raise ConfigurationError(
-                f"a profile of version {version!r}; expected {PROFILE_VERSION}. Build a training set to write a new one."
+                f"a profile of version {version!r}; expected {PROFILE_VERSION}: build a training set to write one."
             )
         bins = Bins(tuple(float(e) for e in data["edges"]), tuple(data["categories"]), bool(data["complete"]))
         return cls(
@@ -177,7 +177,7 @@ class ColumnProfile:
             dict(data["statuses"]),
             data["squares"],
             data["repeated"],
-            tuple(data["pairs"]),
+            tuple(int(count) for count in data["pairs"].split()),
         )
 
 
@@ -211,8 +211,8 @@ class Repeats:
         return int(self.entity[-1]) + 1 if len(self.entity) else 0
 
 
-def _numbers(array: pa.Array, as_of: pa.Array | None = None) -> pa.Array | None:
-    """The column as float64 with its nulls when it is profiled by number, else None."""
+def numbers_of(array: pa.Array, as_of: pa.Array | None = None) -> pa.Array | None:
+    """The column as float64 with its nulls where it is profiled by number (ages with ``as_of``), else None."""
     kind = array.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         array = pc.list_value_length(array)
@@ -230,7 +230,8 @@ def _micros(array: pa.Array) -> pa.Array:
     return array.cast(pa.timestamp("us", tz=array.type.tz)).cast(pa.int64())
 
 
-def _texts(array: pa.Array) -> pa.Array:
+def texts_of(array: pa.Array) -> pa.Array:
+    """The column as text with its nulls, bytes as hex digits."""
     if pa.types.is_binary(array.type):
         return pa.array([None if value is None else value.hex() for value in array.to_pylist()], pa.string())
     return array.cast(pa.string())
@@ -238,9 +239,9 @@ def _texts(array: pa.Array) -> pa.Array:
 
 def make_bins(array: pa.Array, as_of: pa.Array | None = None, categories: int = SHOWN_CATEGORIES) -> Bins:
     """Bins fitted on a reference column; ``as_of`` as in ``profile_column``."""
-    numbers = _numbers(array, as_of)
+    numbers = numbers_of(array, as_of)
     if numbers is None:
-        counted = pc.value_counts(_texts(array).drop_null()).to_pylist()
+        counted = pc.value_counts(texts_of(array).drop_null()).to_pylist()
         ranked = sorted(counted, key=lambda item: (-item["counts"], item["values"]))
         kept = tuple(item["values"] for item in ranked[:categories])
         return Bins(categories=kept, complete=0 < len(ranked) <= categories)
@@ -273,7 +274,7 @@ def profile_column(
     array, as_of = _whole(array), None if as_of is None else _whole(as_of)
     bins = bins if bins is not None else make_bins(array, as_of)
     if bins.ordered and (repeats is None or not len(repeats.places)):
-        numbers = _numbers(array, as_of)
+        numbers = numbers_of(array, as_of)
         if numbers is not None:
             return _of_ordered(array, numbers, bins)
     codes = cell_codes(array, bins, as_of)
@@ -302,14 +303,14 @@ def _of_ordered(array: pa.Array, numbers: pa.Array, bins: Bins) -> ColumnProfile
 def cell_codes(array: pa.Array, bins: Bins, as_of: pa.Array | None = None) -> Integers:
     """The cell of each row: a bin from 0 on, ``bins.size`` for NaN, ``bins.size + 1`` for null."""
     null = np.asarray(array.is_null())
-    numbers = _numbers(array, as_of)
+    numbers = numbers_of(array, as_of)
     if numbers is None:
-        texts = _texts(array)
+        texts = texts_of(array)
         found = pc.index_in(texts, value_set=pa.array(bins.categories, pa.string()))
-        codes = found.fill_null(len(bins.categories)).to_numpy(zero_copy_only=False).astype(np.int64)
+        codes: Integers = found.fill_null(len(bins.categories)).to_numpy(zero_copy_only=False).astype(np.int64)
     else:
         values = numbers.fill_null(math.nan).to_numpy(zero_copy_only=False)
-        codes = np.searchsorted(np.array(bins.edges), values, side="right").astype(np.int64)
+        codes = np.searchsorted(np.array(bins.edges), values, side="right").astype(np.int64, copy=False)
         codes[np.isnan(values)] = bins.size
         null = null | np.asarray(numbers.is_null())
     codes[null] = bins.size + 1
@@ -333,25 +334,3 @@ def _pairs(codes: Integers, entity: Integers, size: int) -> tuple[int, ...]:
 
 def _whole(array: pa.Array | pa.ChunkedArray) -> pa.Array:
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-
-
-def profile_table(
-    table: pa.Table,
-    columns: Sequence[str],
-    *,
-    bins: Mapping[str, Bins] | None = None,
-    as_of: pa.ChunkedArray | None = None,
-    entities: npt.NDArray[Any] | None = None,
-) -> dict[str, ColumnProfile]:
-    """The profile of each named column, over its ``bins`` where there are some.
-
-    ``as_of``: the as-of time of each row (timestamps then are ages); ``entities``: a key of each row's entity.
-    """
-    repeats = None if entities is None else Repeats.of(entities)
-    found = {}
-    for name in columns:
-        column = _whole(table.column(name))
-        moments = None if as_of is None else _whole(as_of)
-        fixed = bins[name] if bins is not None and name in bins else make_bins(column, moments, TESTED_CATEGORIES)
-        found[name] = profile_column(column, fixed, as_of=moments, repeats=repeats)
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,8 @@ from skewguard.plain import plain
 from skewguard.serving_log.columns import AS_OF, REQUEST_ID, value_column
 from skewguard.serving_log.folder import LogFolder
 from skewguard.serving_log.keeping import keep_log
-from skewguard.serving_log.read import LogSpan, log_span
+from skewguard.serving_log.read import log_span
+from skewguard.serving_log.served import ServedRows
 from skewguard.sql import CREATED_TS, EVENT_TS, FAR_FUTURE, quote
 from skewguard.stats import wilson_interval
 
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 
 SPAN = timedelta(days=1)
 """What was served in so long before the as-of time is replayed."""
-
-ROWS_AT_ONCE = 200_000
 
 
 def replay(workspace: Workspace, service: ServiceDef, as_of: datetime, progress: Progress | None = None) -> CheckResult:
@@ -57,7 +56,7 @@ def replay(workspace: Workspace, service: ServiceDef, as_of: datetime, progress:
     span = log_span(folder, service.name, as_of - SPAN, FAR_FUTURE)
     policy = workspace.policy_for(service.name)
     with connect() as log:
-        source = _Log.open(log, span, service, as_of) if span.segments else None
+        source = ServedRows.open(log, span, (as_of - SPAN, as_of), service) if span.segments else None
         if source is None or not source.rows:
             return CheckResult(CHECK, "ok", reason=f"nothing was served in the day before {iso(as_of)}")
         checked = _replay(workspace.feast, service, source, policy, progress)
@@ -72,38 +71,6 @@ def replay(workspace: Workspace, service: ServiceDef, as_of: datetime, progress:
         reason="; ".join(reasons),
         details={**checked.details, "dropped": span.dropped, "sampled": checked.share, "compared": checked.compared},
     )
-
-
-@dataclass(frozen=True)
-class _Log:
-    """The logged rows of one service in a span, as a query, and the columns that they have."""
-
-    con: duckdb.DuckDBPyConnection
-    sql: str
-    columns: frozenset[str]
-    keys: tuple[str, ...]
-    rows: int
-
-    @classmethod
-    def open(cls, con: duckdb.DuckDBPyConnection, span: LogSpan, service: ServiceDef, as_of: datetime) -> _Log:
-        since, until = (f"TIMESTAMPTZ '{moment.isoformat()}'" for moment in (as_of - SPAN, as_of))
-        # by the moment that a vector was for, which is the time of its request unless a server's clock was stopped
-        sql = f"SELECT * FROM ({span.sql()}) WHERE {AS_OF} > {since} AND {AS_OF} <= {until}"
-        columns = frozenset(row[0] for row in con.execute(f"DESCRIBE {sql}").fetchall())
-        keys = tuple(key.name for key in service.join_keys)
-        count = con.execute(f"SELECT count(*) FROM ({sql})").fetchall()[0][0]
-        return cls(con, sql, columns, keys, count)
-
-    def batches(self, names: Sequence[str], share: float) -> Iterator[pa.Table]:
-        """These columns of the rows, or of a share of the entities, a part after the other."""
-        some = ""
-        if share < 1 and self.keys:
-            some = f" WHERE hash({', '.join(map(quote, self.keys))}) < {round(share * 2**64)}::UBIGINT"
-        selected = ", ".join(map(quote, names))
-        reader = self.con.execute(f"SELECT {selected} FROM ({self.sql}){some}").to_arrow_reader(ROWS_AT_ONCE)
-        for batch in reader:
-            if batch.num_rows:
-                yield pa.Table.from_batches([batch])
 
 
 @dataclass
@@ -131,7 +98,7 @@ def _logged(projection: Projection, columns: frozenset[str]) -> Projection:
 
 
 def _replay(
-    feast: FeastRepo, service: ServiceDef, log: _Log, policy: ServicePolicy, progress: Progress | None
+    feast: FeastRepo, service: ServiceDef, log: ServedRows, policy: ServicePolicy, progress: Progress | None
 ) -> _Checked:
     windows = feast.windows()
     projections = [p for p in (_logged(p, log.columns) for p in merged_projections(service)) if p.features]
@@ -144,7 +111,7 @@ def _replay(
     share = min(1.0, policy.replay_rows / log.rows)
     compared = 0
     with connect() as con:
-        for part in log.batches(_columns(service, projections, transforms), share):
+        for part in log.sampled(share).batches(_columns(service, projections, transforms)):
             joined = _offline(con, part, service, projections)
             differing = {}
             for view in views:

@@ -23,6 +23,7 @@ from skewguard.checks.parity import check_parity
 from skewguard.collect import Collected, Collector, Progress
 from skewguard.contracts_in_use import contracts_in_use
 from skewguard.definitions import ServiceDef
+from skewguard.drifting import distribution
 from skewguard.errors import ConfigurationError, StoreUnavailableError
 from skewguard.files import write_atomically
 from skewguard.findings import CheckResult, Run, Verdict
@@ -52,6 +53,8 @@ class RunContext:
     as_of: datetime
     started_at: datetime
     progress: Progress | None = None
+    save: bool = False
+    """Is the run to be stored, and what it saw be kept for later ones?"""
 
 
 class CheckedRun(Run):
@@ -116,7 +119,7 @@ def check_service(
     workspace.feast.refresh()
     workspace.check_policy()
     service = workspace.feast.service(name)
-    run = run_checks(workspace, service, _context(workspace, as_of, progress))
+    run = run_checks(workspace, service, _context(workspace, as_of, progress, save))
     return store_run(workspace, run) if save else run
 
 
@@ -150,6 +153,11 @@ def run_checks(workspace: Workspace, service: ServiceDef, context: RunContext) -
             attempt("transform", lambda: transform(workspace, readable(), context.as_of, con))
         if policy.replay != "off":
             attempt("replay", lambda: replay(workspace, readable(), context.as_of, context.progress))
+        if policy.drift.enabled:
+            attempt(
+                "distribution",
+                lambda: distribution(workspace, service, context.as_of, save=context.save, progress=context.progress),
+            )
         attempt("expectations", lambda: check_online(workspace, readable(), context.as_of, con))
     return _judged(workspace, service, context, checks)
 
@@ -160,9 +168,9 @@ def run_preflight(workspace: Workspace, service: ServiceDef, as_of: datetime) ->
     return _judged(workspace, service, context, [guarded("preflight", lambda: preflight(workspace, service, as_of))])
 
 
-def _context(workspace: Workspace, as_of: datetime, progress: Progress | None = None) -> RunContext:
+def _context(workspace: Workspace, as_of: datetime, progress: Progress | None = None, save: bool = False) -> RunContext:
     started = workspace.clock()
-    return RunContext(f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}", as_of, started, progress)
+    return RunContext(f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}", as_of, started, progress, save)
 
 
 def _judged(workspace: Workspace, service: ServiceDef, context: RunContext, checks: list[CheckResult]) -> CheckedRun:

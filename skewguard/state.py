@@ -64,6 +64,14 @@ class State:
         path = self.contract_path(service)
         return FeatureContract.load(path) if path.is_file() else None
 
+    def reference(self, service: str) -> Path:
+        """Rows of the training set behind the service's contract."""
+        return self.root / "contracts" / f"{file_name(service)}.rows.parquet"
+
+    def profiles(self, service: str) -> Path:
+        """The folder of the service's nights, as profiles of what was served."""
+        return self.root / "profiles" / file_name(service)
+
     def gate_path(self, service: str) -> Path:
         """The file that serving watches."""
         return self.root / "gate" / f"{file_name(service)}.json"

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from skewguard.contract import FeatureContract, definition_parts, iso
 from skewguard.definitions import ServiceDef
 from skewguard.digest import table_digest
+from skewguard.drift.vectors import TableVectors, columns_of, profile_vectors
 from skewguard.gate import Decision
-from skewguard.profile import profile_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,10 +76,10 @@ class TrainingInputs:
 def write_contract(inputs: TrainingInputs) -> FeatureContract:
     """The contract of a training set; the same inputs give the same digest on any machine."""
     service, table = inputs.service, inputs.table
-    outputs = service.outputs(inputs.full_feature_names)
     ends = pc.min_max(table.column(inputs.timestamp_column)).as_py()
     span = None if ends["min"] is None else (iso(ends["min"]), iso(ends["max"]))
-    profiles = profile_table(table, [f.name for f in outputs])
+    vectors = TableVectors.of_outputs(table, service, inputs.timestamp_column, inputs.full_feature_names)
+    profiles = profile_vectors(vectors, columns_of(service))
     return FeatureContract(
         service=service.name,
         features=tuple((f.name, f.dtype) for f in service.outputs()),

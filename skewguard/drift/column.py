@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from skewguard.drift.sample import Sample
+from skewguard.drift.sample import Sample, pooled
 from skewguard.drift.tails import combined
 from skewguard.drift.values import rate_apart, values_apart
 from skewguard.profile import ColumnProfile
@@ -37,6 +37,8 @@ class Compared:
     reference_effective: float
     current_effective: float
     tests: Mapping[str, float] = field(default_factory=dict)
+    shares: tuple[float, ...] = ()
+    """Shares of the values by bin, both samples together."""
 
 
 def compare_column(reference: ColumnProfile, current: ColumnProfile, spread: float = 1.0) -> Compared:
@@ -59,7 +61,8 @@ def compare_column(reference: ColumnProfile, current: ColumnProfile, spread: flo
     if unseen is not None and (known.counts + held.counts)[unseen > 0].any():
         parts.append(_rate("unseen", known, held, unseen))
     chance = combined([part.chance for part in parts], [PARTS[part.name] for part in parts])
-    return Compared(chance, tuple(parts), _effective(ours), _effective(theirs), tests)
+    shares = tuple(float(share) for share in pooled(known, held)) if known.rows + held.rows else ()
+    return Compared(chance, tuple(parts), _effective(ours), _effective(theirs), tests, shares)
 
 
 def _thinned(sample: Sample, spread: float) -> Sample:

@@ -1,8 +1,8 @@
 """The measures of a difference that are told beside an alarm, each declared with its formula.
 
-None of them decides: fixed thresholds on distances fire on small samples and sleep on large ones. Base and root are part
-of a name, because "JS 0.1" is three different numbers in three tools. All are of values (nulls and NaN apart) but for
-the null rate. p and q are the shares of the reference's and the current values by bin.
+None of them decides: fixed thresholds on distances fire on small samples and sleep on large ones. Base and root are
+part of a name, because "JS 0.1" is three different numbers in three tools. All are of values (nulls and NaN apart) but
+for the null rate. p and q are the shares of the reference's and the current values by bin.
 """
 
 from __future__ import annotations
@@ -32,13 +32,15 @@ class Measure:
 
 
 def _shares(profile: ColumnProfile) -> Floats:
-    counts: Floats = np.array(profile.counts, dtype=np.float64)
-    return counts / counts.sum()
+    counts = np.array(profile.counts, dtype=np.float64)
+    shares: Floats = counts / counts.sum()
+    return shares
 
 
 def _padded(profile: ColumnProfile) -> Floats:
-    counts: Floats = np.array(profile.counts, dtype=np.float64) + 0.5
-    return counts / counts.sum()
+    counts = np.array(profile.counts, dtype=np.float64) + 0.5
+    shares: Floats = counts / counts.sum()
+    return shares
 
 
 def psi(reference: ColumnProfile, current: ColumnProfile) -> float:

@@ -126,9 +126,9 @@ def sum_of_squares(value: float, weights: Floats) -> float:
 def combined(chances: Sequence[float], weights: Sequence[float]) -> float:
     """One chance of several that may depend on each other in any way: the Cauchy combination test.
 
-    Source: Liu and Xie, "Cauchy combination test", JASA 115 (2020), truncated on the left as in Fang et al., "Heavy-tailed
-    distribution for combining dependent p-values", Statistica Sinica 33 (2023): tests of counts often have a chance of
-    1, which must not outvote the others. ``weights`` need not add up to 1.
+    Source: Liu and Xie, "Cauchy combination test", JASA 115 (2020), truncated on the left as in Fang et al.,
+    "Heavy-tailed distribution for combining dependent p-values", Statistica Sinica 33 (2023): tests of counts often
+    have a chance of 1, which must not outvote the others. ``weights`` need not add up to 1.
     """
     total = math.fsum(weights)
     statistic = 0.0

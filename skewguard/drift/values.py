@@ -69,7 +69,7 @@ def _shape(reference: Sample, current: Sample) -> float:
     shares = pooled(reference, current)
     below = np.cumsum(shares)[:-1]
     # harmonic means of neighbours: a cell with next to no rows must not weigh like the one beside it
-    weights = 2 * shares[:-1] * shares[1:] / (shares[:-1] + shares[1:]) / (below * (1 - below))
+    weights: Floats = 2 * shares[:-1] * shares[1:] / (shares[:-1] + shares[1:]) / (below * (1 - below))
     steps = np.tril(np.ones((len(shares) - 1, len(shares))))
     return _quadratic(steps * np.sqrt(weights)[:, None], reference, current)
 
@@ -89,7 +89,8 @@ def _neighbours(expected: Floats) -> Floats:
             number, held = number + 1, 0.0
     if held and number:
         run[run == number] = number - 1
-    return (run == np.arange(run.max() + 1)[:, None]).astype(np.float64)
+    groups: Floats = (run == np.arange(run.max() + 1)[:, None]).astype(np.float64)
+    return groups
 
 
 def _cells(reference: Sample, current: Sample) -> dict[str, float]:
@@ -110,7 +111,8 @@ def _quadratic(transform: Floats, reference: Sample, current: Sample) -> float:
     shares = pooled(reference, current)
     difference = transform @ (current.shares - reference.shares)
     spread = transform @ (reference.covariance(shares) + current.covariance(shares)) @ transform.T
-    return sum_of_squares(float(difference @ difference), np.linalg.eigvalsh((spread + spread.T) / 2))
+    eigenvalues: Floats = np.linalg.eigvalsh((spread + spread.T) / 2).astype(np.float64)
+    return sum_of_squares(float(difference @ difference), eigenvalues)
 
 
 def _cell(reference: Sample, current: Sample) -> float:

@@ -1,0 +1,134 @@
+"""The nights before: their profiles in files, and how far nights lie apart without anything being wrong.
+
+One file a night, ``<root>/<as-of time>.json``. Nights differ by more than chance (weekdays, campaigns): how much more
+is measured on the nights themselves, and tonight must lie further out than any of them did.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skewguard.contract import iso
+from skewguard.drift.sample import Sample, pooled
+from skewguard.errors import ConfigurationError
+from skewguard.files import write_atomically
+from skewguard.profile import ColumnProfile
+
+FEWEST = 3
+"""Nights before tonight that a comparison needs."""
+KEPT = 60
+"""Files that stay."""
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class NightProfile:
+    """The profiles of what was served in a span, by full feature name. Times in UTC."""
+
+    since: datetime
+    until: datetime
+    rows: int
+    columns: Mapping[str, ColumnProfile]
+
+
+def save_night(root: Path, night: NightProfile) -> Path:
+    """Write a night, whole or not at all, over one of the same end; remove the oldest beyond ``KEPT``."""
+    path = root / f"{night.until:%Y%m%dT%H%M%S}.json"
+    document: dict[str, Any] = {
+        "version": VERSION,
+        "since": iso(night.since),
+        "until": iso(night.until),
+        "rows": night.rows,
+        "columns": {name: profile.to_dict() for name, profile in night.columns.items()},
+    }
+    write_atomically(path, json.dumps(document, sort_keys=True, ensure_ascii=False) + "\n")
+    for old in sorted(root.glob("*.json"))[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def nights_before(root: Path, since: datetime, most: int) -> list[NightProfile]:
+    """The latest nights that ended before ``since``, newest first, of which no two share a moment.
+
+    Raises ConfigurationError naming a file that is no night.
+    """
+    found: list[NightProfile] = []
+    end = since
+    for path in sorted(root.glob("*.json"), reverse=True) if most else ():
+        night = _load(path)
+        if night is not None and night.until <= end:
+            found.append(night)
+            end = night.since
+        if len(found) == most:
+            break
+    return found
+
+
+def _load(path: Path) -> NightProfile | None:
+    """A night; None for one of another version."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["version"] != VERSION:
+            return None
+        since, until = (datetime.fromisoformat(data[name]) for name in ("since", "until"))
+        columns = {name: ColumnProfile.from_dict(profile) for name, profile in data["columns"].items()}
+        return NightProfile(since, until, data["rows"], columns)
+    except FileNotFoundError:
+        return None
+    except ConfigurationError:
+        return None  # a profile of another version does not compare: as if the night were not there
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigurationError(
+            f"{path}: not a night's profile ({type(error).__name__}: {error}); remove it, and the nights go on without."
+        ) from error
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The nights before as one profile, ``spread`` (how much more than by chance they vary, at least 1), and ``most``
+    (how far the outermost of them lies from the others, by what chance alone would give).
+    """
+
+    profile: ColumnProfile
+    nights: int
+    spread: float
+    most: float
+
+
+def baseline(nights: Sequence[ColumnProfile]) -> Baseline | None:
+    """The nights of one column over the same bins; None with fewer than ``FEWEST``."""
+    if len(nights) < FEWEST:
+        return None
+    apart = [distance(_merged([*nights[:i], *nights[i + 1 :]]), night) for i, night in enumerate(nights)]
+    return Baseline(_merged(nights), len(nights), max(1.0, float(np.mean(apart))), max(apart))
+
+
+def _merged(profiles: Sequence[ColumnProfile]) -> ColumnProfile:
+    whole = profiles[0]
+    for profile in profiles[1:]:
+        whole = whole.merged(profile)
+    return whole
+
+
+def distance(reference: ColumnProfile, current: ColumnProfile) -> float:
+    """Squared difference of the cells' shares, each by its own variance: 1 on average under chance alone."""
+    ours, theirs = Sample.of(reference), Sample.of(current)
+    kept = (ours.counts + theirs.counts) > 0
+    ours, theirs = ours.among(kept), theirs.among(kept)
+    if not ours.rows or not theirs.rows or kept.sum() < 2:
+        return 0.0
+    shares = pooled(ours, theirs)
+    expected = (np.diag(ours.covariance(shares) + theirs.covariance(shares)) / shares).sum()
+    return float((((theirs.shares - ours.shares) ** 2) / shares).sum() / expected) if expected > 0 else 0.0
+
+
+def unlike_nights(before: Baseline, tonight: ColumnProfile) -> bool:
+    """Does tonight lie further from the nights before than any of them did from the others?"""
+    return distance(before.profile, tonight) > before.most

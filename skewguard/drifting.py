@@ -1,0 +1,280 @@
+"""Brings served rows, nights before, the contract's profile and its kept rows together for the distribution check."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from skewguard.checks.distribution import CHECK, Comparison, Night, check_distribution
+from skewguard.collect import Progress
+from skewguard.config import Drift
+from skewguard.contract import FeatureContract, iso
+from skewguard.definitions import ServiceDef
+from skewguard.drift.alarms import level_of, rows_to_see
+from skewguard.drift.joint import JointTest, joint_test, one_row_an_entity
+from skewguard.drift.nights import NightProfile, baseline, nights_before, save_night, unlike_nights
+from skewguard.drift.reference import load_reference
+from skewguard.drift.vectors import DriftColumn, TableVectors, Vectors, columns_of, profile_vectors
+from skewguard.errors import ConfigurationError, nearest
+from skewguard.findings import CheckResult
+from skewguard.offline.sources import connect
+from skewguard.profile import Bins, ColumnProfile
+from skewguard.serving_log.columns import AS_OF, value_column
+from skewguard.serving_log.folder import LogFolder
+from skewguard.serving_log.keeping import keep_log
+from skewguard.serving_log.read import log_span
+from skewguard.serving_log.served import ServedRows
+from skewguard.sql import FAR_FUTURE, literal, quote
+
+if TYPE_CHECKING:
+    from skewguard.workspace import Workspace
+
+NIGHT = timedelta(days=1)
+"""What was served in so long before the as-of time is tonight's, unless it is too little."""
+SLICES = 10
+"""Values of an attribute that are slices: those with the most rows."""
+_JOINT_ROWS = 20_000
+
+
+def distribution(
+    workspace: Workspace, service: ServiceDef, as_of: datetime, *, save: bool, progress: Progress | None = None
+) -> CheckResult:
+    """What was served up to ``as_of`` against the contract's training set and the nights before.
+
+    ``save``: keep tonight's profile for the nights to come. Raises OSError, ConfigurationError.
+    """
+    started = time.perf_counter()
+    limits = workspace.policy_for(service.name).drift
+    folder = LogFolder.of(workspace.path)
+    if not folder.root.is_dir():
+        return CheckResult(CHECK, "ok", reason="nothing was logged")
+    keep_log(workspace.path)
+    span = log_span(folder, service.name, as_of - max(limits.look_back, NIGHT), FAR_FUTURE)
+    with connect() as con:
+        served = (
+            _tonight(lambda since: ServedRows.open(con, span, (since, as_of), service), as_of, limits, service)
+            if span.segments
+            else None
+        )
+        if served is None or not served[0].rows:
+            return CheckResult(
+                CHECK, "ok", reason=f"nothing was served in the {_told(limits.look_back)} before {iso(as_of)}"
+            )
+        rows, since = served
+        current = rows.sampled(min(1.0, limits.rows / rows.rows))
+        against = _Against.of(workspace, service, since, limits)
+        result = _judge(workspace, service, current, against, limits)
+        if save:
+            save_night(
+                workspace.state.profiles(service.name), NightProfile(since, as_of, current.rows, result.profiles)
+            )
+    if progress is not None:
+        progress(CHECK, current.rows)
+    return replace(
+        result.check,
+        population=rows.rows,
+        seconds=time.perf_counter() - started,
+        details={**result.check.details, "since": iso(since), "until": iso(as_of), "not_checked": against.missing},
+    )
+
+
+def training_drift(
+    workspace: Workspace, service: ServiceDef, table: pa.Table, timestamp_column: str, full_feature_names: bool
+) -> CheckResult:
+    """A new training set against the one of the contract in force; "ok" with the reason where there is none."""
+    limits = workspace.policy_for(service.name).drift
+    against = _Against.of(workspace, service, None, limits)
+    if against.contract is None:
+        return CheckResult(CHECK, "ok", reason="; ".join(against.missing.values()))
+    vectors = TableVectors.of_outputs(table, service, timestamp_column, full_feature_names)
+    result = _judge(workspace, service, vectors, against, limits)
+    return replace(result.check, population=vectors.rows)
+
+
+def _told(span: timedelta) -> str:
+    days = span / timedelta(days=1)
+    return "day" if days == 1 else f"{days:g} days"
+
+
+def _tonight(
+    served: Callable[[datetime], ServedRows], as_of: datetime, limits: Drift, service: ServiceDef
+) -> tuple[ServedRows, datetime]:
+    """The rows since the night before, or since as many days as it takes to have enough of them; and since when."""
+    columns = max(len(columns_of(service)), 1)
+    wanted = rows_to_see(limits.detect, 0.25, level_of(limits.budget, 1) / columns)
+    since = as_of - NIGHT
+    rows = served(since)
+    while rows.rows < wanted and since - NIGHT >= as_of - limits.look_back:
+        since -= NIGHT
+        rows = served(since)
+    return rows, since
+
+
+@dataclass(frozen=True)
+class _Against:
+    """What tonight is compared with: the contract and its kept rows, the nights before; and why one is missing."""
+
+    contract: FeatureContract | None
+    profiles: Mapping[str, ColumnProfile]
+    kept: TableVectors | None
+    nights: Sequence[NightProfile]
+    missing: dict[str, str]
+
+    @classmethod
+    def of(cls, workspace: Workspace, service: ServiceDef, since: datetime | None, limits: Drift) -> _Against:
+        """Without ``since`` there are no nights."""
+        missing: dict[str, str] = {}
+        contract = workspace.state.contract(service.name) if service.name else None
+        profiles: dict[str, ColumnProfile] = {}
+        kept = None
+        if contract is None:
+            missing["distribution against the contract"] = "no training set was built yet, so there is no contract"
+        else:
+            try:
+                profiles = {name: ColumnProfile.from_dict(found) for name, found in contract.profile.items()}
+            except ConfigurationError as error:
+                missing["distribution against the contract"] = f"the contract holds {error}"
+                contract = None
+        if contract is not None:
+            kept = load_reference(workspace.state.reference(service.name), contract.training_set_digest)
+        nights = (
+            nights_before(workspace.state.profiles(service.name), since, limits.nights) if since is not None else []
+        )
+        return cls(contract, profiles, kept, nights, missing)
+
+    def bins(self) -> dict[str, Bins]:
+        """The bins of each column: the nights' where there are some, so that nights compare; else the contract's."""
+        found = {name: profile.bins for name, profile in self.profiles.items()}
+        for night in self.nights[:1]:
+            found |= {name: profile.bins for name, profile in night.columns.items()}
+        return found
+
+
+@dataclass(frozen=True)
+class _Result:
+    check: CheckResult
+    profiles: Mapping[str, ColumnProfile]
+
+
+def _judge(workspace: Workspace, service: ServiceDef, current: Vectors, against: _Against, limits: Drift) -> _Result:
+    columns = columns_of(service)
+    over_contract = profile_vectors(current, columns, {name: p.bins for name, p in against.profiles.items()})
+    comparisons = list(_whole(columns, against.profiles, over_contract))
+    for_nights = {**over_contract}
+    moved = (
+        [c for c in columns if c.name in over_contract and against.bins()[c.name] != over_contract[c.name].bins]
+        if against.nights
+        else []
+    )
+    for_nights |= profile_vectors(current, moved, against.bins())
+    comparisons += _nightly(columns, against.nights, for_nights)
+    comparisons += _sliced(service, current, against, limits)
+    joint = _joint(service, current, against) if limits.joint else None
+    night = Night(
+        comparisons,
+        joint,
+        services=max(len(workspace.feast.service_names()), 1),
+        rows=current.rows,
+        details={"nights": len(against.nights)},
+    )
+    return _Result(check_distribution(night, limits), for_nights)
+
+
+def _whole(
+    columns: Sequence[DriftColumn], reference: Mapping[str, ColumnProfile], current: Mapping[str, ColumnProfile],
+    slice_: str = "",
+) -> Iterator[Comparison]:  # fmt: skip
+    for column in columns:
+        ours, theirs = reference.get(column.name), current.get(column.name)
+        if ours is not None and theirs is not None and ours.rows and theirs.rows:
+            yield Comparison(column.view, column.feature, column.dtype, "contract", ours, theirs, slice_)
+
+
+def _nightly(
+    columns: Sequence[DriftColumn], nights: Sequence[NightProfile], tonight: Mapping[str, ColumnProfile]
+) -> Iterator[Comparison]:
+    for column in columns:
+        now = tonight.get(column.name)
+        if now is None or not now.rows:
+            continue
+        alike = [n.columns[column.name] for n in nights if column.name in n.columns]
+        before = baseline([profile for profile in alike if profile.bins == now.bins and profile.rows])
+        if before is not None:
+            yield Comparison(
+                column.view, column.feature, column.dtype, "nights", before.profile, now,
+                spread=before.spread, usual=not unlike_nights(before, now),
+            )  # fmt: skip
+
+
+def _sliced(service: ServiceDef, current: Vectors, against: _Against, limits: Drift) -> Iterator[Comparison]:
+    """Every slice of both sides that has rows; the contract's side from its kept rows."""
+    if against.kept is None or not isinstance(current, ServedRows | TableVectors):
+        return
+    columns = columns_of(service)
+    bins = {name: profile.bins for name, profile in against.profiles.items()}
+    for attribute in limits.slices:
+        name = _attribute(service, attribute)
+        if name not in current.columns or name not in against.kept.columns:
+            continue
+        for value in _commonest(current, name):
+            ours = profile_vectors(against.kept.where(_equal(against.kept.table.column(name), value)), columns, bins)
+            theirs = profile_vectors(_where(current, name, value), columns, bins)
+            others = [column for column in columns if column.name != name]
+            yield from _whole(others, ours, theirs, f"{attribute} = {value}")
+
+
+def _attribute(service: ServiceDef, attribute: str) -> str:
+    """The column of ``view:feature``, or of a join key or request data; raises ConfigurationError."""
+    features = {f"{c.view}:{c.feature}": c.name for c in columns_of(service)}
+    others = {f.name: f.name for f in (*service.join_keys, *service.request_fields)}
+    known = features | others
+    if attribute not in known:
+        near = nearest(attribute, list(known))
+        hint = f" Did you mean {near!r}?" if near else ""
+        raise ConfigurationError(
+            f"drift.slices: {attribute!r} is no feature (view:feature), join key or request data of {service.name!r}."
+            f"{hint}"
+        )
+    return known[attribute]
+
+
+def _commonest(current: ServedRows | TableVectors, name: str) -> list[str]:
+    counted = pc.value_counts(current.read([name]).column(0).combine_chunks().cast(pa.string()).drop_null()).to_pylist()
+    ranked = sorted(counted, key=lambda item: (-item["counts"], item["values"]))
+    return [item["values"] for item in ranked[:SLICES]]
+
+
+def _equal(column: pa.ChunkedArray, value: str) -> pa.Array:
+    return pc.fill_null(pc.equal(column.combine_chunks().cast(pa.string()), value), False)
+
+
+def _where(current: ServedRows | TableVectors, name: str, value: str) -> Vectors:
+    if isinstance(current, TableVectors):
+        return current.where(_equal(current.table.column(name), value))
+    return current.where(f"CAST({quote(name)} AS VARCHAR) = {literal(value)}")
+
+
+def _joint(service: ServiceDef, current: Vectors, against: _Against) -> JointTest | None:
+    """The classifier's test of served rows against the contract's kept ones."""
+    if against.kept is None:
+        return None
+    columns = columns_of(service)
+    keys = [key.name for key in service.join_keys]
+    wanted = [c.name for c in columns] + keys + [AS_OF]
+    if isinstance(current, ServedRows):
+        current = current.sampled(min(1.0, _JOINT_ROWS / max(current.rows, 1)))
+    now = TableVectors(current.read([name for name in dict.fromkeys(wanted) if name in current.columns]))
+    return joint_test(*one_row_an_entity(against.kept, now, keys), columns)
+
+
+def reference_columns(service: ServiceDef) -> list[str]:
+    """The columns of a training set that are kept for later tests."""
+    names = [value_column(c.view, c.feature) for c in columns_of(service)]
+    names += [f.name for f in (*service.join_keys, *service.request_fields)]
+    return list(dict.fromkeys([*names, AS_OF]))
