@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from skewguard import dtypes
 from skewguard.checks.distribution import CHECK, Comparison, Night, check_distribution
 from skewguard.collect import Progress
 from skewguard.config import Drift
@@ -21,8 +22,9 @@ from skewguard.drift.joint import JointTest, joint_test, one_row_an_entity
 from skewguard.drift.nights import NightProfile, baseline, nights_before, save_night, unlike_nights
 from skewguard.drift.reference import load_reference
 from skewguard.drift.vectors import DriftColumn, TableVectors, Vectors, columns_of, profile_vectors
-from skewguard.errors import ConfigurationError, nearest
+from skewguard.errors import BadInputError, ConfigurationError, nearest
 from skewguard.findings import CheckResult
+from skewguard.offline.entity_rows import DEFAULT_TIMESTAMP, moments, read_rows, typed_column
 from skewguard.offline.sources import connect
 from skewguard.profile import Bins, ColumnProfile
 from skewguard.serving_log.columns import AS_OF, value_column
@@ -95,6 +97,50 @@ def training_drift(
     vectors = TableVectors.of_outputs(table, service, timestamp_column, full_feature_names)
     result = _judge(workspace, service, vectors, against, limits)
     return replace(result.check, population=vectors.rows)
+
+
+def compare_rows(
+    workspace: Workspace, service: ServiceDef, rows: Any, reference: Any, full_feature_names: bool
+) -> CheckResult:
+    """Feature vectors of the caller's against the contract, or against other vectors; see SkewGuard.drift."""
+    limits = workspace.policy_for(service.name).drift
+    current = _vectors("rows", rows, service, full_feature_names)
+    if reference is None:
+        against = _Against.of(workspace, service, None, limits)
+        if against.contract is None:
+            raise BadInputError("reference", "; ".join(against.missing.values()), "vectors, or a training set first")
+    else:
+        known = _vectors("reference", reference, service, full_feature_names)
+        against = _Against(None, profile_vectors(known, columns_of(service)), known, (), {})
+    result = _judge(workspace, service, current, against, limits)
+    return replace(result.check, population=current.rows)
+
+
+def _vectors(name: str, rows: Any, service: ServiceDef, full_feature_names: bool) -> TableVectors:
+    """The caller's rows with features in their declared dtypes; raises BadInputError where there is no feature."""
+    keys = (*service.join_keys, *service.request_fields)
+    outputs = service.outputs(full_feature_names)
+    table = read_rows(rows, [f for f in (*keys, *outputs) if dtypes.arrow_type(f.dtype) == pa.string()])
+    if not table.num_rows:
+        raise BadInputError(name, "no rows", "at least one feature vector")
+    known = [field for field in outputs if field.name in table.column_names]
+    if not known:
+        wanted = ", ".join(f.name for f in outputs[:5])
+        raise BadInputError(
+            name, f"the columns {table.column_names}", f"features of {service.name!r}, such as {wanted}"
+        )
+    for field in (*keys, *known):
+        if field.name in table.column_names:
+            at = table.column_names.index(field.name)
+            table = table.set_column(at, field.name, typed_column(table.column(field.name), field))
+    # an as-of time is needed for ages alone
+    timed = [f.name for f in table.schema if pa.types.is_timestamp(f.type) and f.name not in {o.name for o in outputs}]
+    at_time = None
+    if DEFAULT_TIMESTAMP in timed or len(timed) == 1:
+        at_time = DEFAULT_TIMESTAMP if DEFAULT_TIMESTAMP in timed else timed[0]
+        place = table.column_names.index(at_time)
+        table = table.set_column(place, at_time, moments(table.column(at_time), at_time))
+    return TableVectors.of_outputs(table, service, at_time, full_feature_names)
 
 
 def _told(span: timedelta) -> str:

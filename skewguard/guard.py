@@ -229,6 +229,18 @@ class SkewGuard(Workspace):
 
         return running.check_service(self, service, utc(as_of, self.clock), save=save, progress=progress)
 
+    def drift(self, rows: Any, service: str, *, reference: Any = None, full_feature_names: bool = False) -> CheckResult:
+        """Feature vectors against the training set of the service's contract, or against ``reference`` (docs/drift.md).
+
+        ``rows`` and ``reference``: a pandas DataFrame, an Arrow table, or a Parquet or CSV file, with features under
+        their output names; join keys tell which rows are one entity's, a column ``event_timestamp`` the ages of
+        timestamps. The result's ``drift`` has every column, its ``findings`` the alarms. Nothing is stored. Raises
+        BadInputError, UnknownNameError, ConfigurationError.
+        """
+        from skewguard.drifting import compare_rows
+
+        return compare_rows(self, self.feast.service(service), rows, reference, full_feature_names)
+
     def preflight(self, service: str | Sequence[str], *, as_of: datetime | str | None = None) -> CheckedRun:
         """What can be seen of a feature service in seconds, without the online store (docs/checks.md): a run of one
         check, judged by the policy. Nothing is stored or published. Raises UnknownNameError, BadInputError.

@@ -159,7 +159,7 @@ def _stats(
     chance, q, alone, level = chances
     reference, current = comparison.reference, comparison.current
     surely = q <= level
-    part = _part(compared, chance if surely else 0.0, limits)
+    part = _part(compared, alone if surely else 0.0, limits)
     floor = _floor(part.name, limits)
     needed = _needed(comparison, compared, alone, limits)
     if surely:

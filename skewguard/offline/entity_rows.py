@@ -40,8 +40,8 @@ def normalise_entity_rows(entity_df: Any, service: ServiceDef, *, full_feature_n
     ``entity_df``: pandas DataFrame, Arrow table, or the path of a Parquet or CSV file. Raises BadInputError naming the
     column: a missing join key or time, a value that does not fit, a column that a feature would overwrite.
     """
-    table = _read(entity_df, [f for f in (*service.join_keys, *service.request_fields) if f.dtype in _TEXTS])
-    name = _timestamp_column(table)
+    table = read_rows(entity_df, [f for f in (*service.join_keys, *service.request_fields) if f.dtype in _TEXTS])
+    name = timestamp_column(table)
     outputs = {f.name for f in service.outputs(full_feature_names)}
     for clash in sorted(outputs & set(table.column_names)):
         raise BadInputError(
@@ -58,11 +58,14 @@ def normalise_entity_rows(entity_df: Any, service: ServiceDef, *, full_feature_n
     for field in service.request_fields:
         if field.name in table.column_names:
             table = _replace(table, field.name, typed_column(table.column(field.name), field))
-    table = _replace(table, name, _moments(table.column(name), name))
+    table = _replace(table, name, moments(table.column(name), name))
     return EntityRows(table, name)
 
 
-def _read(entity_df: Any, texts: Sequence[FieldDef]) -> pa.Table:
+def read_rows(entity_df: Any, texts: Sequence[FieldDef]) -> pa.Table:
+    """A pandas DataFrame, Arrow table, Parquet or CSV file as a table; ``texts`` are columns that a CSV must not take
+    for numbers. Raises BadInputError.
+    """
     if isinstance(entity_df, pa.Table):
         table = entity_df
     elif isinstance(entity_df, str | os.PathLike):
@@ -108,7 +111,8 @@ def _read_file(path: Path, texts: Sequence[FieldDef]) -> pa.Table:
         raise BadInputError("entity_df", f"{path} ({error})", "a Parquet or CSV file") from error
 
 
-def _timestamp_column(table: pa.Table) -> str:
+def timestamp_column(table: pa.Table) -> str:
+    """Which column holds the as-of times: ``event_timestamp``, or the only one of timestamps; raises BadInputError."""
     if DEFAULT_TIMESTAMP in table.column_names:
         return DEFAULT_TIMESTAMP
     candidates = [f.name for f in table.schema if pa.types.is_timestamp(f.type)]
@@ -133,7 +137,7 @@ def typed_column(column: pa.ChunkedArray, field: FieldDef) -> pa.ChunkedArray:
     if column.type == target:
         return column
     if field.dtype == "UNIX_TIMESTAMP":
-        return pa.chunked_array([_moments(column, field.name)])
+        return pa.chunked_array([moments(column, field.name)])
     try:
         if pa.types.is_floating(column.type) and field.dtype in _TEXTS and column.null_count < len(column):
             # 7.0 may have been 7 or 007 before pandas made floats of it
@@ -157,7 +161,7 @@ def _first_bad(column: pa.ChunkedArray, target: pa.DataType) -> tuple[int | None
     return None, None
 
 
-def _moments(column: pa.ChunkedArray, name: str) -> pa.Array:
+def moments(column: pa.ChunkedArray, name: str) -> pa.Array:
     """Timestamps, dates or ISO 8601 texts as timestamp[us, UTC]; naive means UTC, nanoseconds are cut."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
