@@ -295,6 +295,30 @@ def _worst(runs: Sequence[Run]) -> int:
 
 
 @app.command()
+def drift(
+    rows: Annotated[Path, typer.Argument(help="Parquet or CSV: feature vectors, perhaps join keys and a timestamp.")],
+    service: Service,
+    reference: Annotated[
+        Path | None, typer.Option(help="Compare with these vectors. Default: the contract's training set.")
+    ] = None,
+    repo: Repo = HERE,
+    full_feature_names: Annotated[bool, typer.Option("--full-feature-names")] = False,
+    json: Json = False,
+) -> None:
+    """Compare the distributions of feature vectors with the training set's, within the budget of false alarms.
+
+    Exit 0, 1 (policy blocks on drift) or 3 (policy: too_little: block). Nothing is stored.
+    """
+    from skewguard.drift_command import outcome, told
+
+    guard = _guard(repo)
+    result = guard.drift(rows, service, reference=reference, full_feature_names=full_feature_names)
+    data, verdict = outcome(result, guard.policy_for(service))
+    _json(data) if json else _print("\n".join(told(result)))
+    raise typer.Exit(VERDICT_EXIT[verdict])
+
+
+@app.command()
 def report(
     service: Service,
     repo: Repo = HERE,

@@ -5,6 +5,7 @@ An alarm is a difference that is sure (over all tests of the night) and far enou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
@@ -18,6 +19,13 @@ from skewguard.findings import Cause, CheckResult, DriftStats, Finding
 from skewguard.profile import OTHER, SHOWN_CATEGORIES, ColumnProfile
 
 CHECK = "distribution"
+DRIFT_STATUSES = {
+    "drifted": "drifted",
+    "small": "surely moved, but by less than matters",
+    "same": "no sure difference",
+    "inconclusive": "too little data",
+}
+"""What ``DriftStats.status`` says, in words."""
 _LEAST = 1e-300
 
 
@@ -161,11 +169,11 @@ def _stats(
     surely = q <= level
     part = _part(compared, alone if surely else 0.0, limits)
     floor = _floor(part.name, limits)
-    needed = _needed(comparison, compared, alone, limits)
+    needed, lacking = _needed(comparison, compared, alone, limits)
     if surely:
         status = "drifted" if part.effect >= floor else "small"
     else:
-        status = "inconclusive" if needed > min(current.rows, reference.rows) else "same"
+        status = "inconclusive" if lacking else "same"
     labels, ours, theirs = _bars(reference, current)
     return DriftStats(
         view=comparison.view,
@@ -194,22 +202,22 @@ def _stats(
     )
 
 
-def _needed(comparison: Comparison, compared: Compared, alone: float, limits: Limits) -> int:
-    """Rows of each side (of the smaller, if the other is much larger) that would show a change of ``limits.detect``.
+def _needed(comparison: Comparison, compared: Compared, alone: float, limits: Limits) -> tuple[int, bool]:
+    """Rows of the current side that would show a change of ``limits.detect``, and whether there are too few.
 
     For numbers a shift of all values that moves so large a share past the median; for categories a move of the
-    commonest one. As many more as repeated entities make necessary.
+    commonest one. As many more as repeated entities make necessary; where the reference is small, rows of both sides.
     """
     if comparison.reference.bins.ordered:
         spread = limits.detect**2 / (2 * NormalDist().inv_cdf((1 + limits.detect) / 2)) ** 2
     else:
         spread = max((share * (1 - share) for share in compared.shares), default=0.25)
-    independent = rows_to_see(limits.detect, spread, alone)
-    repeated = max(
-        comparison.current.rows / max(compared.current_effective, 1e-9) if comparison.current.rows else 1.0, 1.0
-    )
-    sides = 1.0 + comparison.current.rows / max(comparison.reference.rows, 1) if comparison.reference.rows else 1.0
-    return round(independent * repeated * min(sides, 2.0) * max(comparison.spread, 1.0))
+    wanted = rows_to_see(limits.detect, spread, alone) * max(comparison.spread, 1.0)
+    known, held = compared.reference_effective, compared.current_effective
+    there = known * held / (known + held) if known and held else 0.0
+    independent = wanted * known / (known - wanted) if known > 2 * wanted else 2 * wanted
+    repeated = comparison.current.rows / held if held else 1.0
+    return math.ceil(independent * max(repeated, 1.0)), there < wanted
 
 
 def _bars(reference: ColumnProfile, current: ColumnProfile) -> tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]]:
@@ -230,8 +238,7 @@ def _too_little(lacking: Sequence[DriftStats], columns: int, limits: Limits) -> 
     return (
         f"too little data for {len(lacking)} of {columns} comparisons: {worst.current_rows:,} rows "
         f"({worst.current_effective:,.0f} independent ones) against {worst.reference_rows:,} "
-        f"({worst.reference_effective:,.0f}); about {worst.rows_needed:,} rows on both sides would show a change of "
-        f"{limits.detect:.0%}"
+        f"({worst.reference_effective:,.0f}); about {worst.rows_needed:,} rows would show a change of {limits.detect:.0%}"
     )
 
 

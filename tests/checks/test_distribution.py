@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from skewguard.checks.distribution import Comparison, Night, check_distribution
+from skewguard.config import Drift, Policy
+from skewguard.findings import Cause, CheckResult, Verdict
+from skewguard.gate import decide
+from skewguard.profile import TESTED_CATEGORIES, make_bins, profile_column
+from skewguard.run_json import decode, encode
+
+RANDOM = np.random.default_rng(0)
+REFERENCE = RANDOM.normal(size=20_000)
+
+
+def against(current: pa.Array, reference: pa.Array | None = None, name: str = "f", **also: object) -> Comparison:
+    known = pa.array(REFERENCE) if reference is None else reference
+    bins = make_bins(known, None, TESTED_CATEGORIES)
+    return Comparison("v", name, "DOUBLE", "contract", profile_column(known, bins), profile_column(current, bins),
+                      **also)  # type: ignore[arg-type]  # fmt: skip
+
+
+def judged(*comparisons: Comparison, limits: Drift | None = None, services: int = 1) -> CheckResult:
+    return check_distribution(Night(comparisons, services=services, rows=100), limits or Drift())
+
+
+def normal(rows: int, shift: float = 0.0) -> pa.Array:
+    return pa.array(np.random.default_rng(rows).normal(size=rows) + shift)
+
+
+def statuses(result: CheckResult) -> list[str]:
+    return [stats.status for stats in result.drift]
+
+
+@pytest.mark.parametrize(
+    ("current", "status", "part"),
+    [
+        (normal(5_000), "same", "values"),
+        (normal(5_000, 0.3), "drifted", "values"),
+        (normal(200_000, 0.03), "small", "values"),  # sure at this size, and no matter
+        (normal(30), "inconclusive", "values"),
+        (normal(60, 3.0), "drifted", "values"),  # little data, and no doubt
+        (pa.array(REFERENCE[:5_000], mask=np.arange(5_000) % 20 == 0), "drifted", "nulls"),
+        (pa.concat_arrays([normal(5_000), pa.array([99.0] * 100)]), "drifted", "unseen"),
+        (pa.nulls(2_000, pa.float64()), "drifted", "nulls"),
+        (pa.array([np.nan] * 2_000), "drifted", "nulls"),
+    ],
+    ids=["same", "shifted", "irrelevant", "little", "little but clear", "nulls", "beyond", "all null", "all NaN"],
+)
+def test_a_column(current: pa.Array, status: str, part: str) -> None:
+    result = judged(against(current))
+    (stats,) = result.drift
+    assert stats.status == status, stats
+    if status == "drifted":
+        assert stats.part == part
+        assert stats.effect >= stats.min_effect
+        assert stats.q_value <= stats.level == 0.01
+    assert [f.feature for f in result.findings] == (["f"] if status == "drifted" else [])
+    assert decode(encode(result, CheckResult, "check"), CheckResult, "check").drift == result.drift
+
+
+def test_too_little_data_says_how_much_would_do() -> None:
+    result = judged(against(normal(30)))
+    (stats,) = result.drift
+    assert (result.status, result.details["too_little"]) == ("inconclusive", True)
+    assert 100 < stats.rows_needed < 400
+    assert f"about {stats.rows_needed:,} rows on both sides would show a change of 10%" in result.reason
+    enough = judged(against(normal(stats.rows_needed + 1)))
+    assert statuses(enough) == ["same"]
+    seen = sum(
+        judged(against(pa.array(np.random.default_rng(i).normal(size=stats.rows_needed) + 0.2513))).findings != ()
+        for i in range(40)
+    )
+    assert 22 <= seen <= 40  # a shift that moves a tenth of the rows is seen four times in five
+
+
+def test_too_little_data_warns_or_keeps_from_a_verdict_as_policy_says() -> None:
+    result = judged(against(normal(30)))
+    warned = decide([result], Policy().for_service("s"))
+    assert warned.verdict is Verdict.WARN
+    assert warned.reasons[0].startswith("distribution: too little data")
+    strict = Policy({"drift": {"too_little": "block"}}).for_service("s")
+    assert decide([result], strict).verdict is Verdict.INCONCLUSIVE
+    crashed = CheckResult("distribution", "crashed", reason="x", details={"too_little": True})
+    assert decide([crashed], Policy().for_service("s")).verdict is Verdict.INCONCLUSIVE
+
+
+def test_the_budget_is_shared_by_tests_and_services() -> None:
+    doubtful = against(normal(3_000, 0.088))
+    alone = judged(doubtful).drift[0]
+    assert alone.status in ("drifted", "small")
+    among = judged(doubtful, *[against(normal(5_000 + i), name=str(i)) for i in range(200)])
+    assert among.drift[0].status == "same"
+    assert among.drift[0].q_value > alone.q_value == pytest.approx(alone.p_value)
+    shared = judged(doubtful, services=1000)
+    assert (shared.drift[0].status, shared.drift[0].level) == ("same", 0.00001)
+    assert shared.details | {"tests": 1, "services": 1000, "budget": 0.01} == shared.details
+
+
+def test_a_feature_is_told_once_however_many_comparisons_drift() -> None:
+    moved = normal(3_000, 1.0)
+    result = judged(
+        against(moved),
+        Comparison(**{**against(moved).__dict__, "against": "nights"}),
+        against(moved, slice="region = N"),
+    )
+    (finding,) = result.findings
+    assert finding.cause is Cause.DISTRIBUTION_DRIFT
+    assert finding.evidence["comparisons"] == {"contract": "drifted", "nights": "drifted"}
+    assert finding.evidence["slices"].keys() == {"region = N"}
+    assert finding.ci_low <= finding.rate <= finding.ci_high
+    assert len(result.drift) == 3
+
+
+def test_a_slice_alone_may_drift_and_slices_that_did_not_are_not_told() -> None:
+    result = judged(against(normal(5_000)), against(normal(500, 0.8), slice="region = N"),
+                    against(normal(501), slice="region = S"))  # fmt: skip
+    assert [(stats.slice, stats.status) for stats in result.drift] == [("", "same"), ("region = N", "drifted")]
+    assert "of rows where region = N moved" in result.findings[0].message
+    assert result.details["tests"] == 3
+
+
+def test_nights_that_vary_are_no_alarm_until_one_lies_further_out() -> None:
+    moved = normal(3_000, 0.2)
+    assert statuses(judged(against(moved))) == ["drifted"]
+    assert statuses(judged(against(moved, usual=True))) == ["same"]
+    assert statuses(judged(against(moved, spread=30.0))) != ["drifted"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    chance: float
+    auc: float
+    reference_rows: int = 1000
+    current_rows: int = 1000
+    features: tuple[tuple[str, float], ...] = (("v__a", 0.03), ("v__b", 0.02))
+
+
+@pytest.mark.parametrize(
+    ("joint", "alarms"), [(Seen(1e-6, 0.58), 1), (Seen(1e-6, 0.51), 0), (Seen(0.2, 0.58), 0)], ids=str
+)
+def test_the_joint_test_needs_both_too(joint: Seen, alarms: int) -> None:
+    night = Night([against(normal(5_000))], joint)
+    result = check_distribution(night, Drift())
+    assert [f.cause for f in result.findings] == [Cause.JOINT_DRIFT] * alarms
+    assert result.details["tests"] == 2
+    if alarms:
+        assert result.findings[0].evidence["features"] == ["v.a", "v.b"]
+        assert "most by v.a, v.b" in result.findings[0].message
+
+
+def test_wrong_rows_go_before_drift() -> None:
+    from skewguard.findings import Finding
+
+    drift = judged(against(normal(3_000, 2.0)))
+    wrong = Finding("parity", Cause.TYPE_CAST, "v", "f", 1, 100, 0, 0.1, "a wrong row")
+    decision = decide([drift, CheckResult("parity", "ok", (wrong,), 100, 100)], Policy().for_service("s"))
+    assert [f.cause for f in decision.findings] == [Cause.TYPE_CAST, Cause.DISTRIBUTION_DRIFT]
