@@ -1,9 +1,9 @@
 """How often drift alarms are wrong: simulated nights without any drift, and what each rule makes of them.
 
 ``python -m benchmarks.drift_nights [--nights 1000]``. Features are of six kinds in turn (normal, lognormal, counts,
-a rare flag, categories, numbers with nulls): independent, correlated at 0.5, or of entities with several rows each. Rules:
-ours as it ships (budgets of 1% and of 5% of nights), significance alone, PSI >= 0.2 over ten bins, KS p < 0.05 and
-Evidently's own defaults, each on the very same rows. A night is a false alarm when any feature alarms.
+a rare flag, categories, numbers with nulls): independent, correlated at 0.5, or of entities with several rows each.
+Rules: ours as it ships (budgets of 1% and of 5% of nights), significance alone, PSI >= 0.2 over ten bins, KS p < 0.05
+and Evidently's own defaults, each on the very same rows. A night is a false alarm when any feature alarms.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ def told(result: CheckResult) -> Iterator[str]:
     """The result as text."""
     details = result.details
     yield (
-        f"{result.compared:,} rows, {details['tests']} tests; an alarm is a q-value up to {details['level']:.3g} (on at "
-        f"most {details['budget']:.0%} of nights without drift), and an effect that matters"
+        f"{result.compared:,} rows, {details['tests']} tests; an alarm is a q-value up to {details['level']:.3g} (on "
+        f"at most {details['budget']:.0%} of nights without drift), and an effect that matters"
     )
     for finding in result.findings:
         yield f"DRIFT  {finding.message}"

@@ -68,7 +68,7 @@ def test_too_little_data_says_how_much_would_do() -> None:
     (stats,) = result.drift
     assert (result.status, result.details["too_little"]) == ("inconclusive", True)
     assert 100 < stats.rows_needed < 400
-    assert f"about {stats.rows_needed:,} rows on both sides would show a change of 10%" in result.reason
+    assert f"about {stats.rows_needed:,} rows would show a change of 10%" in result.reason
     enough = judged(against(normal(stats.rows_needed + 1)))
     assert statuses(enough) == ["same"]
     seen = sum(

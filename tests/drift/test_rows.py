@@ -85,7 +85,7 @@ def test_slices_are_compared_for_themselves(repo: Path) -> None:
     assert not {("spend", "usage:plan = basic"), ("spend", "usage:plan = pro")} & drifted(result)
     assert result.details["tests"] > 30
     wrong = SkewGuard(repo, policy=Policy({"drift": {"slices": ["usage:plam"]}}))
-    with pytest.raises(ConfigurationError, match="did you mean 'usage:plan'|Did you mean 'usage:plan'"):
+    with pytest.raises(ConfigurationError, match="Did you mean 'usage:plan'"):
         wrong.drift(vectors(guard, 5), SERVICE)
 
 
@@ -144,6 +144,6 @@ def test_the_command(repo: Path, tmp_path: Path) -> None:
     assert "DRIFT  usage.active: against the contract's training set" in done.stdout
     assert "no sure difference" in done.stdout
     data = json.loads(command(repo, str(tmp_path / "rows.parquet"), "--json").stdout)
-    assert (data["verdict"], [f["feature"] for f in data["findings"]][0]) == ("warn", "active")
+    assert (data["verdict"], data["findings"][0]["feature"]) == ("warn", "active")
     missing = command(repo, str(tmp_path / "none.parquet"))
     assert (missing.returncode, "no such file" in missing.stderr) == (2, True)
