@@ -7,7 +7,7 @@ import pytest
 from typer.main import get_command
 
 from skewguard.cli import app
-from skewguard.config import DEFAULT_ACTIONS, ServicePolicy
+from skewguard.config import Drift, DEFAULT_ACTIONS, ServicePolicy
 from skewguard.faults import FAULTS
 from skewguard.findings import Cause
 from skewguard.gate import BY_SEVERITY
@@ -27,7 +27,7 @@ def test_every_cause_is_documented_with_its_default(cause: Cause) -> None:
 
 def test_policy_keys_and_their_documentation_agree() -> None:
     documented = set(re.findall(r"^\| `(\w+)` \|", (DOCS / "policy.md").read_text(), re.MULTILINE))
-    assert documented == {*ServicePolicy.model_fields, "version", "services"}
+    assert documented == {*ServicePolicy.model_fields, *Drift.model_fields, "version", "services"}
 
 
 def test_every_command_is_in_the_generated_reference() -> None:

@@ -170,10 +170,7 @@ def _stats(
     part = _part(compared, alone if surely else 0.0, limits)
     floor = _floor(part.name, limits)
     needed, lacking = _needed(comparison, compared, alone, limits)
-    if surely:
-        status = "drifted" if part.effect >= floor else "small"
-    else:
-        status = "inconclusive" if lacking else "same"
+    status = _status(surely, part.effect >= floor, lacking)
     labels, ours, theirs = _bars(reference, current)
     return DriftStats(
         view=comparison.view,
@@ -200,6 +197,12 @@ def _stats(
         current=theirs,
         measures=measured(reference, current),
     )
+
+
+def _status(surely: bool, far: bool, lacking: bool) -> str:
+    if surely:
+        return "drifted" if far else "small"
+    return "inconclusive" if lacking else "same"
 
 
 def _needed(comparison: Comparison, compared: Compared, alone: float, limits: Limits) -> tuple[int, bool]:
@@ -238,7 +241,8 @@ def _too_little(lacking: Sequence[DriftStats], columns: int, limits: Limits) -> 
     return (
         f"too little data for {len(lacking)} of {columns} comparisons: {worst.current_rows:,} rows "
         f"({worst.current_effective:,.0f} independent ones) against {worst.reference_rows:,} "
-        f"({worst.reference_effective:,.0f}); about {worst.rows_needed:,} rows would show a change of {limits.detect:.0%}"
+        f"({worst.reference_effective:,.0f}); about {worst.rows_needed:,} rows would show a change of "
+        f"{limits.detect:.0%}"
     )
 
 
