@@ -7,7 +7,7 @@ import pytest
 from typer.main import get_command
 
 from skewguard.cli import app
-from skewguard.config import Drift, DEFAULT_ACTIONS, ServicePolicy
+from skewguard.config import DEFAULT_ACTIONS, Drift, ServicePolicy
 from skewguard.faults import FAULTS
 from skewguard.findings import Cause
 from skewguard.gate import BY_SEVERITY
