@@ -245,17 +245,68 @@ def preflight(service: Services = None, repo: Repo = HERE, as_of: AsOf = None, j
         _json([run_to_dict(run) for run in runs])
     else:
         _print("\n".join(line for run in runs for line in told(run)))
-    raise typer.Exit(_worst(runs))
+    raise typer.Exit(_worst([run.verdict.value for run in runs]))
 
 
 @app.command()
-def nightly(repo: Repo = HERE, as_of: AsOf = None, json: Json = False) -> None:
-    """Check every feature service under one lock, so that two nights never overlap. For cron and the like."""
-    from skewguard.nightly import only_one
+def nightly(
+    repo: Repo = HERE,
+    as_of: AsOf = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again, where a night was cut off.")] = False,
+    json: Json = False,
+) -> None:
+    """Check every feature service under one lock, so that two nights never overlap. For cron and the like.
 
+    A night that was cut off goes on with the services that it had not finished. Exit code: the worst of all services.
+    """
+    from skewguard.nightly import Night, only_one
+    from skewguard.progress import progress
+    from skewguard.report.html import write_index
+    from skewguard.workspace import utc
+
+    _end_on_sigterm()
     guard = _guard(repo, as_of)
     with only_one(guard.state.root):
-        raise typer.Exit(_check_all(guard, guard.services(), as_of, json))
+        night = Night(guard, _services(guard, None), None if as_of is None else utc(as_of))
+        result = night.run(progress, fresh=fresh, tell=None if json else lambda run: _show(run, guard))
+        write_index(guard.state)
+    if json:
+        _json(result.to_dict())
+    else:
+        _print("\n".join(result.lines()))
+    raise typer.Exit(_worst([service.verdict.value for service in result.services]))
+
+
+def _end_on_sigterm() -> None:
+    """Let SIGTERM end a night as Ctrl-C does: locks and stores are given back, and the night can go on."""
+    import signal
+
+    def stop(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+@app.command()
+def incidents(
+    service: Services = None,
+    repo: Repo = HERE,
+    closed: Annotated[bool, typer.Option("--all", help="Also those that are over.")] = False,
+    json: Json = False,
+) -> None:
+    """List what is wrong and since when: open incidents, of all feature services or some."""
+    from skewguard.history import History
+    from skewguard.incidents import Incident
+    from skewguard.report.text import incident_lines
+    from skewguard.run_json import encode
+
+    guard = _guard(repo)
+    wanted = _services(guard, service)
+    found = [i for i in History(guard.state.history).incidents(closed=closed) if i.service in wanted]
+    if json:
+        _json([encode(incident, Incident, "incident") for incident in found])
+        return
+    _print("\n".join(incident_lines(found)) if found else "No open incident.")
 
 
 def _check_all(guard: SkewGuard, services: list[str], as_of: str | None, json: bool) -> int:
@@ -273,7 +324,7 @@ def _check_all(guard: SkewGuard, services: list[str], as_of: str | None, json: b
     write_index(guard.state)
     if json:
         _json([run_to_dict(run) for run in runs])
-    return _worst(runs)
+    return _worst([run.verdict.value for run in runs])
 
 
 def _services(guard: SkewGuard, asked: list[str] | None) -> list[str]:
@@ -288,9 +339,9 @@ def _services(guard: SkewGuard, asked: list[str] | None) -> list[str]:
     return services
 
 
-def _worst(runs: Sequence[Run]) -> int:
-    """The exit code of several runs: a block goes before what could not be decided."""
-    codes = {VERDICT_EXIT[run.verdict.value] for run in runs}
+def _worst(verdicts: Sequence[str]) -> int:
+    """The exit code of several verdicts: a block goes before what could not be decided."""
+    codes = {VERDICT_EXIT[verdict] for verdict in verdicts}
     return 1 if 1 in codes else max(codes)
 
 

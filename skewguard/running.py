@@ -29,6 +29,7 @@ from skewguard.files import write_atomically
 from skewguard.findings import CheckResult, Run, Verdict
 from skewguard.gate import decide
 from skewguard.history import History
+from skewguard.incidents import RUN
 from skewguard.offline.evidence import newest_event
 from skewguard.offline.sources import connect as connect_offline
 from skewguard.offline.through_feast import through_feast
@@ -168,6 +169,28 @@ def run_preflight(workspace: Workspace, service: ServiceDef, as_of: datetime) ->
     return _judged(workspace, service, context, [guarded("preflight", lambda: preflight(workspace, service, as_of))])
 
 
+def crashed_run(workspace: Workspace, name: str, as_of: datetime, reason: str) -> CheckedRun:
+    """A stored run of a service that could not be checked at all: its one check, RUN, crashed.
+
+    Raises as storing does.
+    """
+    context = _context(workspace, as_of)
+    decision = decide([CheckResult(RUN, "crashed", reason=reason)], workspace.policy_for(name))
+    run = CheckedRun(
+        run_id=context.run_id,
+        service=name,
+        as_of=as_of,
+        started_at=context.started_at,
+        finished_at=workspace.clock(),
+        verdict=decision.verdict,
+        reasons=decision.reasons,
+        checks=(CheckResult(RUN, "crashed", reason=reason),),
+        findings=(),
+        provenance={"repository": str(workspace.path), "policy": workspace.policy.origin},
+    )
+    return _stored(workspace, run, publish=True)
+
+
 def _context(workspace: Workspace, as_of: datetime, progress: Progress | None = None, save: bool = False) -> RunContext:
     started = workspace.clock()
     return RunContext(f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}", as_of, started, progress, save)
@@ -232,6 +255,10 @@ def store_run(workspace: Workspace, run: CheckedRun) -> CheckedRun:
 
     Returns it with the moments when its findings were first seen.
     """
+    return _stored(workspace, run, publish=_about_the_present(workspace, run))
+
+
+def _stored(workspace: Workspace, run: CheckedRun, *, publish: bool) -> CheckedRun:
     from skewguard.report.html import write_report
 
     history = History(workspace.state.history)
@@ -241,7 +268,7 @@ def store_run(workspace: Workspace, run: CheckedRun) -> CheckedRun:
     nights = history.trend(run.service)
     history.append(run)
     write_report(run, workspace.state.run_directory(run.run_id), history=nights)
-    if _about_the_present(workspace, run) and not _would_open_undecided(workspace, run):
+    if publish and not _would_open_undecided(workspace, run):
         workspace.state.write_gate(run)
     return run
 

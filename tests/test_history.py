@@ -173,7 +173,7 @@ def holder(history: History) -> Iterator[subprocess.Popen[str]]:
         """
         import sys, time
         from skewguard.history import History
-        with History(sys.argv[1])._writer():
+        with History(sys.argv[1]).file.writer():
             print("writing", flush=True)
             time.sleep(60)
         """,
@@ -230,7 +230,7 @@ def test_readers_do_not_write(history: History) -> None:
     history.path.chmod(0o444)
     assert len(history.runs()) == 1
     assert history.path.read_bytes() == before
-    history._lock_path.unlink()  # a copy in another folder has none
+    history.path.with_name("history.duckdb.lock").unlink()  # a copy in another folder has none
     assert len(history.runs()) == 1
 
 
@@ -279,7 +279,7 @@ def test_kill_minus_nine_inside_a_transaction_leaves_nothing_of_it(history: Hist
         """
         import sys, time
         from skewguard.history import History
-        with History(sys.argv[1])._writer() as connection:
+        with History(sys.argv[1]).file.writer() as connection:
             row = "99, 'k', 'c', 'x', NULL, NULL, 1, 1, 0, 1, ''"
             connection.execute(f"INSERT INTO findings SELECT {row} FROM range(200000)")
             connection.execute("INSERT INTO checks VALUES (99, 'c', 'ok', 1, 1, '')")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator, Sequence
 
 from skewguard.findings import CheckResult, Run, Verdict
+from skewguard.incidents import Incident
 from skewguard.report import words
-from skewguard.report.figures import clean, count, name_of, percent, plural, when
+from skewguard.report.figures import TEXT_LENGTH, clean, count, name_of, percent, plural, when
 from skewguard.report.model import summary
 
 WIDTH = 100
@@ -125,3 +127,14 @@ def _paint(text: str, code: str) -> str:
 
 def _plain(text: str, code: str) -> str:  # noqa: ARG001  (same shape as _paint)
     return text
+
+
+def incident_lines(incidents: Sequence[Incident]) -> Iterator[str]:
+    """A line an incident: what policy makes of it, since when, its service and message."""
+    for incident in incidents:
+        over = "" if incident.closed is None else f", over since {when(incident.closed)}"
+        worst = f", at worst {percent(incident.worst_rate)}" if incident.worst_rate else ""
+        yield (
+            f"{incident.action:<10} since {when(incident.opened)}{over}{worst}  {clean(incident.service)}: "
+            f"{clean(incident.message, TEXT_LENGTH)}"
+        )
