@@ -18,12 +18,14 @@ from markupsafe import Markup
 
 from skewguard.errors import ConfigurationError
 from skewguard.files import write_atomically
-from skewguard.findings import Run
+from skewguard.findings import CheckResult, Run
 from skewguard.history import History, Night, dump_nights
 from skewguard.report import words
+from skewguard.report.drift import embedded_drift
 from skewguard.report.figures import clean, count, name_of, plural, when
 from skewguard.report.model import build_page, nights_before, summary, verdict_counts
-from skewguard.report.rows import SHOWN_SAMPLES, told_in_full
+from skewguard.report.panels import SPARKS
+from skewguard.report.rows import SHOWN_SAMPLES, Anchors, told_in_full
 from skewguard.run_json import dump_run
 
 if TYPE_CHECKING:
@@ -45,8 +47,9 @@ def render_html(run: Run, *, history: Sequence[Night] = (), now: datetime | None
     Returns:
         HTML with the JSON that it was drawn from in ``<script type="application/json" id="run">`` and
         ``id="history"``. To keep the page small the embedded run has the worst rows that the page shows, and its
-        findings once: under ``findings``, not under the checks again; the embedded history has the features
-        that the page charts and the findings of the run before. ``run.json`` and ``history.json`` beside it are whole.
+        findings once: under ``findings``, not under the checks again; bins of the features that it charts, and of each
+        feature its worst comparison of distributions; the embedded history has the features that the page charts and
+        the findings of the run before. ``run.json`` and ``history.json`` beside it are whole.
 
     Raises:
         BadInputError: the run holds a value that JSON cannot carry.
@@ -151,7 +154,17 @@ def _embedded(run: Run) -> Run:
         replace(item, samples=item.samples[:SHOWN_SAMPLES] if (item.view, item.feature) in in_full else ())
         for item in run.findings
     )
-    return replace(run, findings=findings, checks=tuple(replace(check, findings=()) for check in run.checks))
+    return replace(run, findings=findings, checks=tuple(_embedded_check(check, in_full) for check in run.checks))
+
+
+def _embedded_check(check: CheckResult, in_full: Anchors) -> CheckResult:
+    """A check without its findings, and without the bins of features that have no chart on the page."""
+    charted = len([s for s in check.features if (s.view, s.feature) not in in_full]) <= SPARKS
+    features = tuple(
+        stats if charted or (stats.view, stats.feature) in in_full else replace(stats, labels=(), offline=(), online=())
+        for stats in check.features
+    )
+    return replace(embedded_drift(check), findings=(), features=features)
 
 
 def _embedded_nights(run: Run, history: Sequence[Night]) -> list[Night]:

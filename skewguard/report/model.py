@@ -15,6 +15,7 @@ from markupsafe import Markup
 from skewguard.findings import Finding, Run, Verdict
 from skewguard.history import Night, night_of
 from skewguard.report import svg, words
+from skewguard.report.drift import DriftSection, build_drift
 from skewguard.report.figures import TEXT_LENGTH, clean, count, name_of, plural, seconds, span, when
 from skewguard.report.panels import STRIP, FeatureRow, Panel, build_others, build_panels
 from skewguard.report.rows import CheckRow, FindingRow, check_row, code_parts, finding_row, pairs, told_in_full
@@ -70,6 +71,7 @@ class Page:
     findings: tuple[FindingRow, ...]
     panels: tuple[Panel, ...]
     others: tuple[FeatureRow, ...]
+    drift: DriftSection | None
     not_checked: tuple[tuple[str, str], ...]
     provenance: tuple[tuple[str, str], ...]
 
@@ -109,6 +111,7 @@ def build_page(run: Run, history: Sequence[Night], now: datetime | None) -> Page
         findings=rows,
         panels=build_panels(run, rows, nights, anchors),
         others=build_others(run, anchors),
+        drift=build_drift(run),
         not_checked=tuple(not_checked(run)),
         provenance=pairs(run.provenance),
     )

@@ -15,6 +15,8 @@ from skewguard.report.rows import Anchors, FindingRow, Subject
 
 STRIP = 14
 """Runs in the strip."""
+SPARKS = 24
+"""Most features without a panel that have a small chart each."""
 
 _CAUSE_ORDER = {cause.value: index for index, cause in enumerate(Cause)}
 
@@ -110,6 +112,7 @@ def _panel(bare: Panel, stats: FeatureStats, rates: Sequence[float | None]) -> P
 def build_others(run: Run, anchors: Anchors) -> tuple[FeatureRow, ...]:
     """The features that have no panel: those that differ first, most rows first, then in the order of the checks."""
     others = [(subject, stats) for subject, stats in _all_stats(run).items() if subject not in anchors]
+    sparks = len(others) <= SPARKS
     others.sort(key=lambda pair: -pair[1].differing / max(pair[1].compared, 1))
     return tuple(
         FeatureRow(
@@ -118,7 +121,7 @@ def build_others(run: Run, anchors: Anchors) -> tuple[FeatureRow, ...]:
             compared=count(stats.compared),
             differing=f"{count(stats.differing)} ({percent(stats.differing / max(stats.compared, 1))})",
             nulls=f"{count(stats.offline_nulls)} / {count(stats.online_nulls)}",
-            spark=svg.histogram("", stats.labels, stats.offline, stats.online, small=True),
+            spark=svg.histogram("", stats.labels, stats.offline, stats.online, small=True) if sparks else Markup(""),
         )
         for subject, stats in others
     )

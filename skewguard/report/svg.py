@@ -35,9 +35,17 @@ def _n(value: float) -> str:
 
 
 def histogram(
-    name: str, labels: Sequence[str], offline: Sequence[int], online: Sequence[int], *, small: bool = False
+    name: str,
+    labels: Sequence[str],
+    offline: Sequence[int],
+    online: Sequence[int],
+    *,
+    small: bool = False,
+    sides: tuple[str, str] = ("offline", "online"),
 ) -> Markup:
     """Offline (filled) under online (stepped line), as shares of each side's own values over the same bins.
+
+    ``sides`` are what the two are called, where they are others.
 
     ``small`` leaves out axis, labels and the name, for a table cell that stands beside the name. An empty text when
     there are no bins.
@@ -56,7 +64,7 @@ def histogram(
     def steps(values: Sequence[float]) -> str:
         return _steps([round(base - (base - ceiling) * value / top) for value in values], base, step)
 
-    told = f"offline {count(left)}, online {count(right)} values in {bins} bins"
+    told = f"{sides[0]} {count(left)}, {sides[1]} {count(right)} values in {bins} bins"
     if small:
         if shares == others:
             return _svg("spark", width, height, told, f'<path class="off on" d="{steps(shares)}"/>')

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from skewguard.findings import Cause, CheckResult, FeatureStats, Finding, Run, Verdict
+from skewguard.findings import Cause, CheckResult, DriftStats, FeatureStats, Finding, Run, Verdict
 from skewguard.history import Night, night_of
 from skewguard.report import render_index, write_report
 
@@ -322,6 +322,63 @@ def warning() -> Run:
     return run_of(Verdict.WARN, checks, "19980301-churn_v1-77aa88", reasons=reasons)
 
 
+def drift_stats(view: str, feature: str, *, seed: int = 1, shift: float = 0.0, **more: Any) -> DriftStats:
+    """A column of a distribution check; drifted where ``shift`` (in standard deviations of its bins) is not zero."""
+    defaults: dict[str, Any] = {
+        "dtype": "DOUBLE", "against": "contract", "slice": "", "status": "drifted" if shift else "same",
+        "part": "values", "p_value": 3.1e-21 if shift else 0.41, "q_value": 1.2e-19 if shift else 0.86, "level": 0.005,
+        "effect": round(abs(shift) * 0.11, 4) or 0.007, "min_effect": 0.02, "reference_rows": 25_967,
+        "current_rows": 21_480, "reference_effective": 23_102.5, "current_effective": 9_310.0, "rows_needed": 1_210,
+        "reference_nulls": 312, "current_nulls": 260,
+    }  # fmt: skip
+    bins = {
+        "labels": number_labels(0, 100, 20),
+        "reference": histogram(seed, 20, 25_655, 9, 4),
+        "current": histogram(seed, 20, 21_220, 9 + 2 * shift, 4),
+        "measures": {
+            "psi": 0.1371, "js_divergence_base2": 0.0241, "js_distance_base2": 0.1552, "js_distance_natural": 0.1292,
+            "l_infinity": 0.0413, "kolmogorov_smirnov": 0.1124, "wasserstein_over_sd": 0.2961, "chi_square": 812.4,
+            "null_rate_change": 0.0001, "unseen_share": 0.0004,
+        },
+    }  # fmt: skip
+    return DriftStats(view=view, feature=feature, **{**defaults, **bins, **more})
+
+
+def distribution_check(*drift: DriftStats, findings: tuple[Finding, ...] = ()) -> CheckResult:
+    told = {"budget": 0.01, "level": 0.005, "services": 2, "tests": len(drift) + 1, "nights": 7, "too_little": False}
+    return CheckResult("distribution", "ok", findings, 21_480, 21_480, 2.31, details=told, drift=drift)
+
+
+def drifting() -> Run:
+    """A night whose served values moved: one column against both references, one in a slice, one with too little."""
+    moved = drift_stats("customer_spend", "spend_30d", seed=3, shift=1.2)
+    drift = (
+        moved,
+        replace(moved, against="nights", effect=0.094),
+        replace(moved, slice="customer_profile:region = EU", effect=0.31, current_rows=4_211),
+        drift_stats("customer_spend", "spend_90d", seed=4, status="small", q_value=0.0009, effect=0.012),
+        drift_stats("customer_profile", "first_basket_items", seed=5, dtype="INT64"),
+        drift_stats("customer_activity", "is_repeat_buyer", seed=6, status="inconclusive", current_rows=31,
+                    current_effective=12.0, current_nulls=0, effect=0.08),
+    )  # fmt: skip
+    found = finding(
+        Cause.DISTRIBUTION_DRIFT, "customer_spend", "spend_30d", 2835, 21_480, check="distribution",
+        message="customer_spend.spend_30d: against the contract's training set, 13.2% of rows moved to other values",
+        evidence={"against": "contract", "part": "values", "comparisons": {"contract": "drifted", "nights": "drifted"}},
+        action="warn", advice="See whether the world changed (train again on new data) or a pipeline did (mend it).",
+        first_seen=AS_OF,
+    )  # fmt: skip
+    joint = finding(
+        Cause.JOINT_DRIFT, None, None, 2191, 21_480, check="distribution", action="warn", first_seen=AS_OF,
+        message="a classifier tells served rows from the contract's training set (AUC 0.551, q = 2.1e-07), most by "
+        "customer_spend.spend_30d, customer_spend.spend_90d",
+        evidence={"auc": 0.551, "min_auc": 0.53, "features": ["customer_spend.spend_30d", "customer_spend.spend_90d"]},
+    )  # fmt: skip
+    checks = (*clean_checks(), distribution_check(*drift, findings=(found, joint)))
+    reasons = (found.message, joint.message)
+    return run_of(Verdict.WARN, checks, "19980301-churn_v1-d41f70", reasons=reasons)
+
+
 def nights(run: Run, n: int = 13) -> list[Night]:
     """The nights before a run: mostly clean, a warning, one that could not be decided, then trouble building up."""
     verdicts = [Verdict.PASS] * 6 + [Verdict.INCONCLUSIVE, Verdict.PASS, Verdict.PASS] + [Verdict.WARN] * 2
@@ -377,7 +434,16 @@ def wide(features: int = 50, findings: int = 12, samples: int = 8) -> Run:
         for i in range(features)
     )
     parity = CheckResult("parity", "ok", tuple(found), ENTITIES, ENTITIES, 9.1, features=all_stats, details=details())
-    return run_of(Verdict.BLOCK, (parity, *clean_checks()[1:]), "19980301-wide", reasons=("12 findings block",))
+    drift = distribution_check(
+        *(
+            drift_stats(f"customer_view_{i % 5}", f"feature_number_{i:03d}", seed=i, against=against,
+                        shift=1.0 if i < findings else 0.0)
+            for i in range(features)
+            for against in ("contract", "nights")
+        )
+    )  # fmt: skip
+    checks = (parity, *clean_checks()[1:], drift)
+    return run_of(Verdict.BLOCK, checks, "19980301-wide", reasons=("12 findings block",))
 
 
 HOSTILE = (
@@ -450,6 +516,7 @@ def everything() -> dict[str, Run]:
         "warn": warning(),
         "block": blocking(),
         "inconclusive": undecided(),
+        "drift": drifting(),
         "wide": wide(),
         "hostile": hostile(),
     }

@@ -173,13 +173,15 @@ def test_print_opens_what_is_folded(browser: Driver, pages: dict[str, Path]) -> 
     assert browser.run(seen) is False
 
 
-@pytest.mark.parametrize("name", ["pass", "block", "inconclusive"])
+@pytest.mark.parametrize("name", ["pass", "block", "inconclusive", "drift"])
 def test_screenshots(browser: Driver, pages: dict[str, Path], shots: Path, name: str) -> None:
     for width in ("desktop", "phone"):
         for dark in (False, True):
             browser.view(WIDTHS[width], dark=dark)
             browser.open(pages[name].as_uri())
-            picture = browser.screenshot(shots / f"{name}-{width}-{'dark' if dark else 'light'}.png", height=2400)
+            picture = browser.screenshot(
+                shots / f"{name}-{width}-{'dark' if dark else 'light'}.png", height=3600 if name == "drift" else 2400
+            )
             data = picture.read_bytes()
             assert data[:8] == b"\x89PNG\r\n\x1a\n"
             assert int.from_bytes(data[16:20], "big") == WIDTHS[width]
