@@ -49,6 +49,10 @@ class Cause(StrEnum):
     JOINT_DRIFT = "joint_drift"
 
 
+DRIFTS = frozenset({Cause.DISTRIBUTION_DRIFT, Cause.JOINT_DRIFT})
+"""Causes for which no wrong row can be shown: the values are other than they were."""
+
+
 class Verdict(StrEnum):
     """The gate's answer. INCONCLUSIVE is never treated as PASS."""
 

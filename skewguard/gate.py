@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 
 from skewguard.config import Action, ServicePolicy
 from skewguard.errors import GateBlocked
-from skewguard.findings import Cause, CheckResult, Finding, Verdict
+from skewguard.findings import DRIFTS, Cause, CheckResult, Finding, Verdict
 
 _ORDER = {"block": 0, "warn": 1, "ignore": 2}
 BY_SEVERITY = frozenset({Cause.EXPECTATION_FAILED, Cause.SOURCE_DEFECT, Cause.DEFINITION_RISK})
 """Causes that are judged by their findings' severity (policy key ``severities``)."""
-DRIFTS = frozenset({Cause.DISTRIBUTION_DRIFT, Cause.JOINT_DRIFT})
-"""Causes that no row can be shown for."""
 
 
 @dataclass(frozen=True)

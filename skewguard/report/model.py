@@ -12,7 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from skewguard.findings import Finding, Run, Verdict
+from skewguard.findings import DRIFTS, Finding, Run, Verdict
 from skewguard.history import Night, night_of
 from skewguard.report import svg, words
 from skewguard.report.drift import DriftSection, build_drift
@@ -87,7 +87,7 @@ def build_page(run: Run, history: Sequence[Night], now: datetime | None) -> Page
     return Page(
         verdict=run.verdict.value,
         verdict_word=verdict.word,
-        headline=verdict.headline.format(service=clean(run.service)),
+        headline=_headline(run).format(service=clean(run.service)),
         consequence=verdict.consequence,
         summary=summary(run),
         icon=svg.verdict_icon(run.verdict),
@@ -115,6 +115,14 @@ def build_page(run: Run, history: Sequence[Night], now: datetime | None) -> Page
         not_checked=tuple(not_checked(run)),
         provenance=pairs(run.provenance),
     )
+
+
+def _headline(run: Run) -> str:
+    """The verdict in words: of a warning, whether values are wrong, or other than they were, or just too few."""
+    causes = {item.cause for item in run.findings if item.action != "ignore"}
+    if run.verdict is Verdict.WARN and causes <= DRIFTS:
+        return words.DRIFTED if causes else words.UNSURE
+    return words.VERDICTS[run.verdict].headline
 
 
 def nights_before(run: Run, history: Sequence[Night]) -> list[Night]:

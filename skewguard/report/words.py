@@ -65,6 +65,11 @@ VERDICTS: Mapping[Verdict, VerdictWords] = {
     ),
 }
 
+DRIFTED = "{service}: what is served has drifted"
+"""The headline of a warning where nothing but drift was found."""
+UNSURE = "{service}: nothing wrong was seen, by too little data"
+"""The headline of a warning without a finding."""
+
 STATUSES: Mapping[str, str] = {"ok": "ran", "inconclusive": "inconclusive", "crashed": "crashed"}
 """A check's status in words. "ok" means that it ran to the end, not that it found nothing."""
 
