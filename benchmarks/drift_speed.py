@@ -11,7 +11,8 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,16 +39,34 @@ def write(folder: Path, rows: int = ROWS) -> None:
         pq.write_table(pa.table(columns), folder / f"{name}.parquet")
 
 
+@dataclass(frozen=True)
+class _File:
+    """Vectors in a Parquet file, read a column at a time, as those of the serving log are."""
+
+    path: Path
+
+    @property
+    def rows(self) -> int:
+        return int(pq.read_metadata(self.path).num_rows)
+
+    @property
+    def columns(self) -> frozenset[str]:
+        return frozenset(f"v__{name}" for name in pq.read_schema(self.path).names)
+
+    def read(self, names: Sequence[str]) -> pa.Table:
+        table = pq.read_table(self.path, columns=[name[3:] for name in names])
+        return table.rename_columns(list(names))
+
+
 def ours(folder: Path) -> float:
-    """Profiles of both frames, all tests and measures, judged."""
+    """Profiles of both frames, all tests and measures, judged; reading is part of the time."""
     from skewguard.checks.distribution import Comparison, Night, check_distribution
     from skewguard.config import Drift
-    from skewguard.drift.vectors import DriftColumn, TableVectors, profile_vectors
+    from skewguard.drift.vectors import DriftColumn, profile_vectors
 
-    sides = [pq.read_table(folder / f"{name}.parquet") for name in ("reference", "current")]
     started = time.perf_counter()
-    columns = [DriftColumn("v", name, "", None) for name in sides[0].column_names]
-    vectors = [TableVectors(side.rename_columns([f"v__{name}" for name in side.column_names])) for side in sides]
+    vectors = [_File(folder / f"{name}.parquet") for name in ("reference", "current")]
+    columns = [DriftColumn("v", name[3:], "", None) for name in sorted(vectors[0].columns)]
     reference = profile_vectors(vectors[0], columns)
     current = profile_vectors(vectors[1], columns, {name: profile.bins for name, profile in reference.items()})
     comparisons = [
