@@ -288,6 +288,39 @@ def _end_on_sigterm() -> None:
 
 
 @app.command()
+def silence(
+    service: Annotated[str, typer.Argument(help="Feature service, or a pattern such as '*'.")],
+    reason: Annotated[str, typer.Option(help="Why; kept in the history.")],
+    how_long: Annotated[str, typer.Option("--for", help="For how long, such as 12h or 3d.")] = "1d",
+    cause: Annotated[str, typer.Option(help="Cause, or a pattern.")] = "*",
+    feature: Annotated[str, typer.Option(help="Feature or view:feature, or a pattern.")] = "*",
+    repo: Repo = HERE,
+) -> None:
+    """Keep incidents from being told for a while. They are checked and kept all the same.
+
+    One that is still open when the silence ends is told then.
+    """
+    import getpass
+
+    from skewguard.alerts.silences import SetSilence, add_silence
+    from skewguard.config import parse_duration
+    from skewguard.errors import BadInputError
+    from skewguard.history import History
+
+    guard = _guard(repo)
+    try:
+        span = parse_duration(how_long)
+    except ValueError as error:
+        raise BadInputError("--for", repr(how_long), "a duration such as 12h or 3d") from error
+    if span is None:
+        raise BadInputError("--for", repr(how_long), "a duration such as 12h or 3d")
+    now = guard.clock()
+    found = SetSilence(service, cause, feature, now, now + span, reason, getpass.getuser())
+    add_silence(History(guard.state.history).file, found)
+    _print(f"Silent until {found.until:%Y-%m-%dT%H:%M:%SZ}: service {service}, cause {cause}, feature {feature}")
+
+
+@app.command()
 def incidents(
     service: Services = None,
     repo: Repo = HERE,

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from skewguard import dtypes
+from skewguard.alerts.settings import AlertSettings
 from skewguard.definitions import FieldDef
 from skewguard.errors import PolicyError, UnknownNameError, nearest
 from skewguard.findings import Cause
@@ -168,6 +169,7 @@ class Policy:
         services = document.pop("services", None) or {}
         if not isinstance(services, Mapping):
             raise PolicyError(f"{origin}: services: got {type(services).__name__}; expected a mapping by service name.")
+        self.alerting = _alerting(document, origin)
         self._defaults = document
         self._default = _validated(document, origin, "")
         self._services: dict[str, ServicePolicy] = {}
@@ -220,6 +222,20 @@ def load_policy(repo: Path) -> Policy:
     if document is not None and not isinstance(document, Mapping):
         raise PolicyError(f"{path}: got {type(document).__name__}; expected a mapping of policy keys.")
     return Policy(document, str(path))
+
+
+def _alerting(document: dict[str, Any], origin: str) -> AlertSettings:
+    """The keys of the whole repository, taken out of the document."""
+    own = {name: document.pop(name) for name in AlertSettings.model_fields if document.get(name) is not None}
+    try:
+        return AlertSettings.model_validate(own)
+    except ValidationError as error:
+        # an alert's address may hold a secret: what was written there is not repeated
+        told = []
+        for item in error.errors():
+            where = ".".join(str(part) for part in item["loc"]) or "alerts"
+            told.append(f"  - {where}: {item['msg'].removeprefix('Value error, ')}.")
+        raise PolicyError(f"{origin}:\n" + "\n".join(told)) from None
 
 
 def _merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:

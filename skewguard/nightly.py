@@ -18,6 +18,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skewguard.alerts.outbox import Delivery, Outbox
+from skewguard.alerts.settings import environment
+from skewguard.alerts.silences import silences_at
 from skewguard.errors import ConfigurationError, SkewguardError, StoreUnavailableError
 from skewguard.files import write_atomically
 from skewguard.findings import Verdict
@@ -84,6 +87,7 @@ class NightResult:
     night: str
     services: tuple[ServiceNight, ...]
     events: tuple[Event, ...] = field(default=())
+    deliveries: tuple[Delivery, ...] = field(default=())
 
     def lines(self) -> Iterator[str]:
         """What a person is told at the end."""
@@ -93,6 +97,9 @@ class NightResult:
             yield told if service.run_id else f"{told}: {'; '.join(service.reasons)}"
         for event in self.events:
             yield f"incident {event.kind.value}: {event.incident.service}: {event.incident.message}"
+        for one in self.deliveries:
+            reason = f": {one.reason}; it is tried again the next night" if one.reason else ""
+            yield f"alert to {one.target} ({len(one.message.events)} events): {one.outcome}{reason}"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON data; runs by their ids, incidents by what happened to them."""
@@ -101,6 +108,16 @@ class NightResult:
             "night": self.night,
             "services": [encode(service, ServiceNight, "service") for service in self.services],
             "incidents": {kind: [_incident(event) for event in events] for kind, events in told.items()},
+            "alerts": [
+                {
+                    "target": d.target,
+                    "id": d.message.id,
+                    "events": len(d.message.events),
+                    "outcome": d.outcome,
+                    "reason": d.reason,
+                }
+                for d in self.deliveries
+            ],
         }
 
 
@@ -145,8 +162,10 @@ class Night:
             self._keep(state)
         history = History(self.guard.state.history)
         events = history.events([one.run_id for one in state.done if one.run_id])
+        services = tuple(one for one in state.done if one.service in self.services)
+        deliveries = tell_alerts(self.guard, history)
         self._keep(NightState(state.night, state.began, state.as_of, state.done, finished=True))
-        return NightResult(state.night, tuple(one for one in state.done if one.service in self.services), tuple(events))
+        return NightResult(state.night, services, tuple(events), tuple(deliveries))
 
     def _one(self, name: str, progress: Progress, tell: Tell | None) -> ServiceNight:
         try:
@@ -193,6 +212,15 @@ class Night:
     def path(self) -> Path:
         """The night's state."""
         return self.guard.state.root / "night.json"
+
+
+def tell_alerts(guard: SkewGuard, history: History) -> list[Delivery]:
+    """Tell the policy's targets what happened to incidents since they were last told."""
+    settings, now = guard.policy.alerting, guard.clock()
+    if not settings.alerts:
+        return []
+    silences = [*settings.silences, *silences_at(history.file, now)]
+    return Outbox(history.file, settings, silences, environment()).deliver(now)
 
 
 def load_night_state(path: Path) -> NightState | None:
