@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
     """
     loaded = stamp(settings.plan)
     plan = load_plan(settings.plan)
-    metrics = Metrics(settings.metrics_folder)
+    metrics = Metrics(settings.metrics_folder, settings.state / "metrics")
     store = OnlineStore(settings.redis, settings.limits.redis_timeout, metrics)
     log = ServedLog(settings, metrics)
     if any(settings.policy(service).log for service in ("", *plan.service_names())):

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the server. Names and labels are documented in docs/http.md."""
+"""Prometheus metrics of the server. Names and labels are documented in docs/metrics.md."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from skewguard.findings import Verdict
+from skewguard.run_metrics import RunCollector
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Upper bounds of the latency histogram, in seconds."""
 
 
 class Metrics:
-    """The counters of one server process, or of all workers where they share ``folder``.
+    """The counters of one server process, or of all workers where they share ``folder``; beside them what the latest
+    runs of the guard left in ``runs``.
 
     prometheus_client shares counts through a folder only when PROMETHEUS_MULTIPROC_DIR names it at the time of its
     import; the folder is told here as well, because Feast sets that variable for ends of its own when it is imported.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, runs: Path | None = None) -> None:
         self._folder = folder
+        self._runs = runs
         self.registry = CollectorRegistry()
         # finding a child by its labels takes longer than counting in it
         self._status_children: dict[tuple[str, str], Counter] = {}
@@ -87,8 +90,16 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text exposition format."""
-        if self._folder is None:
-            return generate_latest(self.registry)
-        combined = CollectorRegistry()
-        MultiProcessCollector(combined, path=str(self._folder))  # type: ignore[no-untyped-call]
-        return generate_latest(combined)
+        told = self.registry
+        if self._folder is not None:
+            told = CollectorRegistry()
+            MultiProcessCollector(told, path=str(self._folder))  # type: ignore[no-untyped-call]
+        return generate_latest(told) + self._of_runs()
+
+    def _of_runs(self) -> bytes:
+        """The metrics of the latest run of each service; their names are others than the server's own."""
+        if self._runs is None:
+            return b""
+        runs = CollectorRegistry()
+        runs.register(RunCollector(self._runs))
+        return generate_latest(runs)

@@ -288,6 +288,25 @@ def _end_on_sigterm() -> None:
 
 
 @app.command()
+def metrics(
+    repo: Repo = HERE,
+    output: Annotated[
+        Path | None, typer.Option(help="Write them here, for node_exporter's textfile collector.")
+    ] = None,
+) -> None:
+    """Print the metrics of the latest runs in Prometheus' text format. A running server tells them at /metrics."""
+    from skewguard.files import write_atomically
+    from skewguard.run_metrics import render_run_metrics
+    from skewguard.state import State
+
+    text = render_run_metrics(State(repo).metrics)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_atomically(output, text)
+
+
+@app.command()
 def silence(
     service: Annotated[str, typer.Argument(help="Feature service, or a pattern such as '*'.")],
     reason: Annotated[str, typer.Option(help="Why; kept in the history.")],

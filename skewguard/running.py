@@ -37,6 +37,7 @@ from skewguard.online.connection import connect, settings_from_repo
 from skewguard.online.side import OnlineSide, RedisSide, names_redis, online_side
 from skewguard.preflighting import preflight
 from skewguard.replaying import replay
+from skewguard.run_metrics import write_run_metrics
 from skewguard.training_set import library_versions
 from skewguard.transforming import transform
 
@@ -268,6 +269,7 @@ def _stored(workspace: Workspace, run: CheckedRun, *, publish: bool) -> CheckedR
     nights = history.trend(run.service)
     history.append(run)
     write_report(run, workspace.state.run_directory(run.run_id), history=nights)
+    write_run_metrics(workspace.state.metrics, run, history.incidents(run.service))
     if publish and not _would_open_undecided(workspace, run):
         workspace.state.write_gate(run)
     return run

@@ -72,6 +72,11 @@ class State:
         """The folder of the service's nights, as profiles of what was served."""
         return self.root / "profiles" / file_name(service)
 
+    @property
+    def metrics(self) -> Path:
+        """The folder of metrics of the latest run of each service."""
+        return self.root / "metrics"
+
     def gate_path(self, service: str) -> Path:
         """The file that serving watches."""
         return self.root / "gate" / f"{file_name(service)}.json"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from skewguard.alerts.settings import AlertSettings
 from skewguard.cli import app
 from skewguard.config import DEFAULT_ACTIONS, Drift, ServicePolicy
 from skewguard.faults import FAULTS
@@ -27,7 +28,9 @@ def test_every_cause_is_documented_with_its_default(cause: Cause) -> None:
 
 def test_policy_keys_and_their_documentation_agree() -> None:
     documented = set(re.findall(r"^\| `(\w+)` \|", (DOCS / "policy.md").read_text(), re.MULTILINE))
-    assert documented == {*ServicePolicy.model_fields, *Drift.model_fields, "version", "services"}
+    assert documented == {
+        *ServicePolicy.model_fields, *Drift.model_fields, *AlertSettings.model_fields, "version", "services",
+    }  # fmt: skip
 
 
 def test_every_command_is_in_the_generated_reference() -> None:

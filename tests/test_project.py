@@ -15,7 +15,12 @@ ROOT = Path(__file__).parents[1]
 def test_compose_names_commands_and_files_that_exist() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     services = compose["services"]
-    assert set(services) == {"redis", "api", "nightly"}
+    assert set(services) == {"redis", "api", "nightly", "prometheus", "grafana"}
+    for name in ("prometheus", "grafana"):
+        assert services[name]["profiles"] == ["monitoring"]
+        mounted = [volume.split(":")[0] for volume in services[name]["volumes"] if volume.startswith("./")]
+        assert mounted
+        assert all((ROOT / path).exists() for path in mounted)
     names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     for name in ("api", "nightly"):
         assert services[name]["command"][0] in names
