@@ -2,7 +2,7 @@
 alarms.
 
 ``python -m benchmarks.drift_power [--repeat 400]``. One of 20 features changed; a night's budget of 1% leaves each
-feature a false alarm in 2,000 nights. At the equal rate, a rule's threshold is what 20,000 pairs of samples without
+feature a false alarm in 2,000 nights. At the equal rate, a rule's threshold is what 10,000 pairs of samples without
 drift exceed one time in 2,000. The reference has 10,000 rows.
 """
 
@@ -26,6 +26,7 @@ from scipy.spatial.distance import jensenshannon
 from benchmarks.drift_nights import evidently_drifts, psi_ten_bins
 from skewguard.checks.distribution import Comparison, Night, check_distribution
 from skewguard.config import Drift
+from skewguard.drift.column import compare_column
 from skewguard.drift.joint import joint_test
 from skewguard.drift.vectors import DriftColumn, TableVectors
 from skewguard.profile import TESTED_CATEGORIES, make_bins, profile_column
@@ -35,7 +36,7 @@ REFERENCE = 10_000
 SIZES = (100, 300, 1_000, 3_000, 10_000)
 JOINT_SIZES = (1_000, 2_500, 5_000)
 ALONE = 0.01 / 20
-NULL_DRAWS = 20_000
+NULL_DRAWS = 10_000
 _SHARES = np.array([0.3, 0.2, 0.15, 0.1, 0.1, 0.07, 0.05, 0.03])
 _NAMES = np.array(list("abcdefgh"))
 
@@ -71,9 +72,16 @@ CHANGES: dict[str, Draw] = {
 }
 
 
+def _compared(ours: pa.Array, theirs: pa.Array) -> Comparison:
+    bins = make_bins(ours, None, TESTED_CATEGORIES)
+    return Comparison("v", "f", "", "contract", profile_column(ours, bins), profile_column(theirs, bins))
+
+
 def _scores(ours: pa.Array, theirs: pa.Array) -> dict[str, float]:
     """What each rule puts a threshold on, larger for further."""
-    found = {"PSI": psi_ten_bins(ours, theirs)}
+    comparison = _compared(ours, theirs)
+    found = {"ours": -compare_column(comparison.reference, comparison.current).chance}
+    found["PSI"] = psi_ten_bins(ours, theirs)
     a, b = (side.drop_null().to_numpy(zero_copy_only=False) for side in (ours, theirs))
     if a.dtype.kind in "OU":
         table = np.array([[(side == name).sum() for name in _NAMES] for side in (a, b)], dtype=float)
@@ -107,8 +115,7 @@ def _seen(task: tuple[str, int, int, dict[str, float]]) -> dict[str, bool]:
     change, rows, seed, thresholds = task
     random = np.random.default_rng([8, seed, rows])
     ours, theirs = CHANGES[change](random, REFERENCE, False), CHANGES[change](random, rows, True)
-    bins = make_bins(ours, None, TESTED_CATEGORIES)
-    comparison = Comparison("v", "f", "", "contract", profile_column(ours, bins), profile_column(theirs, bins))
+    comparison = _compared(ours, theirs)
     (stats_,) = check_distribution(Night([comparison]), Drift(budget=ALONE)).drift
     scores = _scores(ours, theirs)
     found = {"ours": stats_.status == "drifted", "PSI >= 0.2": scores["PSI"] >= 0.2}

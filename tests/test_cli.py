@@ -211,3 +211,33 @@ def test_help_needs_no_heavy_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_one_feature_through_the_runs(cli: Cli) -> None:
+    cli("apply")
+    cli("materialize", "--as-of", NOW)
+    cli("check", "--service", "till_v1", "--as-of", NOW)
+    code, out, _ = cli("history", "--service", "till_v1", "--feature", "till_stats:sales", "--json")
+    (point,) = json.loads(out)
+    assert (code, point["mismatch"], point["drift"]) == (0, 0.0, None)
+    code, out, _ = cli("history", "--service", "till_v1", "--feature", "till_stats:sales")
+    assert "mismatch 0.00%" in out
+    code, _, err = cli("history", "--service", "till_v1", "--feature", "till_stats:sale")
+    assert (code, "till_stats:sales" in err) == (2, True)
+
+
+def test_incidents_silences_and_metrics_by_command_line(cli: Cli, tmp_path: Path) -> None:
+    cli("apply")
+    cli("check", "--service", "till_v1", "--as-of", NOW)  # nothing is materialized
+    code, out, _ = cli("incidents")
+    assert (code, "was never materialized" in out) == (0, True)
+    code, out, _ = cli("incidents", "--json")
+    assert {i["cause"] for i in json.loads(out)} >= {"never_materialized"}
+    assert cli("incidents", "--service", "shop_v1")[1].strip() == "No open incident."
+    code, out, _ = cli("silence", "till_v1", "--reason", "a move", "--for", "3d", "--cause", "never_*")
+    assert (code, out.startswith("Silent until ")) == (0, True)
+    assert cli("silence", "till_v1", "--reason", "x", "--for", "soon")[0] == 2
+    code, out, _ = cli("metrics")
+    assert 'skewguard_run_verdict{service="till_v1",verdict="block"} 1.0' in out
+    assert cli("metrics", "--output", str(tmp_path / "m.prom"))[0] == 0
+    assert (tmp_path / "m.prom").read_text() == out

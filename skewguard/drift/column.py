@@ -12,7 +12,7 @@ from skewguard.drift.tails import combined
 from skewguard.drift.values import rate_apart, values_apart
 from skewguard.profile import ColumnProfile
 
-PARTS = {"values": 0.7, "nulls": 0.2, "unseen": 0.1}
+PARTS = {"values": 0.8, "nulls": 0.15, "unseen": 0.05}
 """What can move, and what each weighs in the combination: the values, rows without one, values of which the reference
 has none (beyond its range; categories that it does not have)."""
 

@@ -17,7 +17,7 @@ from skewguard.drift.tails import combined, means_apart, rates_apart, sum_of_squ
 
 Floats = npt.NDArray[np.float64]
 
-ORDERED = {"location": 0.45, "spread": 0.15, "shape": 0.25, "cell": 0.15}
+ORDERED = {"location": 0.6, "spread": 0.1, "shape": 0.2, "cell": 0.1}
 CATEGORIES = {"cells": 0.5, "cell": 0.5}
 """What each test weighs in the combination."""
 

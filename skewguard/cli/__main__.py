@@ -1,0 +1,5 @@
+"""``python -m skewguard.cli``."""
+
+from skewguard.cli import main
+
+main()
