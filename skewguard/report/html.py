@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -20,17 +20,20 @@ from skewguard.errors import ConfigurationError
 from skewguard.files import write_atomically
 from skewguard.findings import CheckResult, Run
 from skewguard.history import History, Night, dump_nights
-from skewguard.report import words
+from skewguard.incidents import Incident
+from skewguard.report import svg, words
 from skewguard.report.drift import embedded_drift
-from skewguard.report.figures import clean, count, name_of, plural, when
+from skewguard.report.figures import TEXT_LENGTH, clean, count, name_of, plural, when
 from skewguard.report.model import build_page, nights_before, summary, verdict_counts
-from skewguard.report.panels import SPARKS
+from skewguard.report.panels import SPARKS, STRIP
 from skewguard.report.rows import SHOWN_SAMPLES, Anchors, told_in_full
 from skewguard.run_json import dump_run
 
 if TYPE_CHECKING:
     from skewguard.state import State
 
+MOST_OPEN = 3
+"""Open incidents of a service in the index page, the oldest ones."""
 LISTED = 100
 """Runs in the index page."""
 
@@ -94,9 +97,18 @@ def write_report(
     return folder / "report.html"
 
 
-def render_index(runs: Sequence[Run]) -> str:
-    """An index page of runs in the order given (newest first), with links to ``runs/<id>/report.html``."""
+def render_index(
+    runs: Sequence[Run], nights: Mapping[str, Sequence[Night]] | None = None, incidents: Sequence[Incident] = ()
+) -> str:
+    """An index page: each service's last nights and open incidents, then the runs in the order given (newest first).
+
+    Args:
+        runs: The runs to list, with links to ``runs/<id>/report.html``.
+        nights: By service, its last nights, oldest first.
+        incidents: The open incidents of all services, the oldest first.
+    """
     rows = []
+    seen: set[str] = set()
     for run in runs:
         worst = next((item for item in run.findings if item.action != "ignore"), None)
         rows.append(
@@ -109,13 +121,39 @@ def render_index(runs: Sequence[Run]) -> str:
                 "word": words.VERDICTS[run.verdict].word,
                 "summary": summary(run),
                 "worst": "" if worst is None else _worst(worst.cause.value, worst.view, worst.feature),
+                "anchor": "" if run.service in seen else f"s-{_anchor(run.service)}",
             }
         )
+        seen.add(run.service)
     counts = [
         (verdict.value, words.VERDICTS[verdict].word, count(found)) for verdict, found in verdict_counts(runs).items()
     ]
     title = plural(len(runs), "run")
-    return _environment().get_template("index.html.j2").render(rows=rows, counts=counts, title=title)
+    services = [_service_row(name, found, incidents) for name, found in sorted((nights or {}).items()) if found]
+    page = _environment().get_template("index.html.j2")
+    return page.render(rows=rows, counts=counts, title=title, services=services)
+
+
+def _anchor(service: str) -> str:
+    return hashlib.sha256(service.encode()).hexdigest()[:12]
+
+
+def _service_row(service: str, nights: Sequence[Night], incidents: Sequence[Incident]) -> dict[str, Any]:
+    """A service in a line: its verdict now, the strip of its nights, what is open and since when."""
+    own = [incident for incident in incidents if incident.service == service]
+    oldest = f"{plural(len(own), 'open incident')}, the oldest since {when(own[0].opened)}" if own else "nothing open"
+    last = nights[-1]
+    return {
+        "service": clean(service),
+        "anchor": f"s-{_anchor(service)}",
+        "verdict": last.verdict.value,
+        "word": words.VERDICTS[last.verdict].word,
+        "as_of": when(last.as_of),
+        "strip": svg.verdict_strip([(night.as_of.date().isoformat(), night.verdict) for night in nights], STRIP),
+        "open": oldest,
+        "href": f"runs/{quote(last.run_id, safe='')}/report.html",
+        "messages": [clean(incident.message, TEXT_LENGTH) for incident in own[:MOST_OPEN]],
+    }
 
 
 def write_index(state: State) -> Path:
@@ -128,7 +166,9 @@ def write_index(state: State) -> Path:
         ConfigurationError: the directory cannot be written.
     """
     path = state.root / "index.html"
-    text = render_index(History(state.history).runs(limit=LISTED))
+    history = History(state.history)
+    nights = {service: history.trend(service, STRIP) for service in history.services()}
+    text = render_index(history.runs(limit=LISTED), nights, history.incidents())
     try:
         state.root.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text)

@@ -180,20 +180,32 @@ def _declared(source: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 
 
 def _changed(run: Run, earlier: Sequence[Night]) -> str:
-    """What is new and what is gone since the run before, in a sentence; empty without one."""
+    """What is new, higher or gone since the run before, by name; empty without one."""
     if not earlier:
         return ""
     last = earlier[-1]
-    ours = {item.key for item in run.findings}
+    ours = {item.key: item for item in run.findings}
     decided = {check.check for check in run.checks if check.status == "ok"}
-    new = len(ours - last.rates.keys())
-    missing = [key.split("/", 1)[0] in decided for key in last.rates if key not in ours]
-    unseen = missing.count(False)
-    parts = [f"{count(new)} new" if new else "", f"{count(missing.count(True))} gone" if any(missing) else ""]
-    parts.append(f"{count(unseen)} not looked at again" if unseen else "")
-    told = ", ".join(part for part in parts if part)
+    gone = [key for key in last.rates if key not in ours and key.split("/", 1)[0] in decided]
+    unseen = [key for key in last.rates if key not in ours and key.split("/", 1)[0] not in decided]
+    new = [key for key in ours if key not in last.rates]
+    higher = [key for key, item in ours.items() if key in last.rates and item.ci_low > last.rates[key]]
+    parts = [_counted(keys, word) for keys, word in ((new, "new"), (higher, "higher"), (gone, "gone"))]
+    parts.append(_counted(unseen, "not looked at again"))
+    told = "; ".join(part for part in parts if part)
     before = f"Since the run before ({when(last.as_of)}, {last.verdict.value})"
     return f"{before}: {told}." if told else f"{before}: no finding is new, none is gone."
+
+
+def _counted(keys: Sequence[str], word: str) -> str:
+    """``2 new (view.feature: cause, ...)``; empty without any."""
+    if not keys:
+        return ""
+    names = []
+    for key in keys:
+        _, cause, view, feature = key.split("/", 3) if key.count("/") >= 3 else ("", key, "", "")
+        names.append(f"{name_of(view or None, feature or None)}: {words.words_for(cause).short}")
+    return f"{count(len(keys))} {word} ({_listing(names, 3)})"
 
 
 def _nights(nights: Sequence[Night]) -> str:

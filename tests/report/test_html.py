@@ -98,7 +98,8 @@ def test_the_ten_second_answer() -> None:
         "For customer_spend.spend_30d.",
         "skewguard materialize --repo feature_repo --as-of 1998-03-01T00:00:00Z",
         "skewguard check --service churn_v1 --repo feature_repo --as-of 1998-03-01T00:00:00Z",
-        "Since the run before (1998-02-28 00:00 UTC, block): 3 new.",
+        "Since the run before (1998-02-28 00:00 UTC, block): 3 new (customer_spend.spend_30d: unit or scale changed, "
+        "customer_spend: missing online, customer_profile.channel: expired, still served).",
         "And 3 more in the table of findings",
     ):
         assert told in text
@@ -257,9 +258,11 @@ def test_a_finding_that_the_run_before_had_is_not_of_this_run() -> None:
 def test_what_is_gone_and_what_was_not_looked_at() -> None:
     block = RUNS["block"]
     before = [replace(night_of(block), run_id="before")]
-    assert "(1998-03-01 00:00 UTC, block): 7 gone." in Page(render_html(RUNS["pass"], history=before)).text
+    assert "(1998-03-01 00:00 UTC, block): 7 gone (" in Page(render_html(RUNS["pass"], history=before)).text
     assert "6 gone" not in Page(render_html(RUNS["inconclusive"], history=before)).text
-    assert "1 gone, 6 not looked at again." in Page(render_html(RUNS["inconclusive"], history=before)).text
+    text = Page(render_html(RUNS["inconclusive"], history=before)).text
+    assert "1 gone (" in text
+    assert "; 6 not looked at again (" in text
 
 
 def test_an_empty_run_is_still_a_page() -> None:
@@ -315,7 +318,9 @@ def test_write_index(tmp_path: Path) -> None:
         History(state.history).append(RUNS[name])
     path = write_index(state)
     assert path == tmp_path / ".skewguard" / "index.html"
-    assert path.read_text(encoding="utf-8") == render_index([RUNS["block"], RUNS["pass"]])
+    nights = {"churn_v1": [night_of(RUNS["pass"]), night_of(RUNS["block"])]}
+    known = [RUNS["block"], RUNS["pass"]]
+    assert path.read_text(encoding="utf-8") == render_index(known, nights, History(state.history).incidents())
     assert write_index(State(tmp_path / "new")).read_text(encoding="utf-8") == render_index([])
 
 
@@ -331,3 +336,17 @@ def test_index() -> None:
     assert links[2] == "runs/..%2F%3C%2Fscript%3E%3Cimg%20src%3Dx%20onerror%3Dalert%282%29%3E/report.html"
     assert "<img" not in text
     assert "No run yet." in Page(render_index([])).text
+
+
+def test_the_index_tells_each_service_its_nights_and_what_is_open() -> None:
+    from skewguard.incidents import advance
+
+    run = replace(RUNS["block"], service="<b>odd</b>")
+    _, events = advance({}, run)
+    incidents = [event.incident for event in events]
+    page = Page(render_index([run, RUNS["pass"]], {run.service: samples.nights(run), "churn_v1": []}, incidents))
+    assert f"{len(incidents)} open incidents, the oldest since 1998-03-01 00:00 UTC" in page.text
+    assert incidents[0].message in page.text
+    assert "<b>odd</b>" in page.text  # as text
+    assert render_index([run], {run.service: samples.nights(run)}).count("<b>") == 0
+    assert "nothing open" in render_index([run], {run.service: samples.nights(run)})
