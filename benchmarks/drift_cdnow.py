@@ -109,9 +109,9 @@ def picture(rows: list[dict[str, Any]]) -> str:
         colour, top, middle = "#c2570c" if alarm else "#9db8dd", base - tall, x + wide / 2
         parts.append(f'<rect x="{x:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{tall:.1f}" fill="{colour}"/>')
         parts.append(_label(middle, base + 14, row["monday"][5:], "#171a1f"))
-        parts.append(_label(middle, top - 4, f"{row['bought']:.0%}" + (" !" if alarm else ""), colour))
-    parts.append(f'<text x="{left}" y="{base + 38}" fill="#171a1f">Monday of 1997; share of the customers with an ')
-    parts.append("order in the week before; ! and orange: orders_7d is an alarm against the weeks before</text></svg>")
+        parts.append(_label(middle, top - 4, f"{row['bought']:.0%}" + (" !" if alarm else ""), "#171a1f"))
+    parts.append(f'<text x="{left}" y="{base + 38}" fill="#171a1f">Mondays of 1997: share of the customers with an ')
+    parts.append("order in the week before; orange and !: orders_7d is an alarm</text></svg>")
     return "".join(parts) + "\n"
 
 
