@@ -24,7 +24,7 @@ from skewguard.profile import ColumnProfile
 FEWEST = 3
 """Nights before tonight that a comparison needs."""
 KEPT = 60
-"""Files that stay."""
+"""Days of which a file stays."""
 VERSION = 1
 
 
@@ -39,7 +39,11 @@ class NightProfile:
 
 
 def save_night(root: Path, night: NightProfile) -> Path:
-    """Write a night, whole or not at all, over one of the same end; remove the oldest beyond ``KEPT``."""
+    """Write a night, whole or not at all, over one of the same end.
+
+    Of each day the first one stays (a check by hand at noon must not take the place of the night's), and the newest;
+    days beyond ``KEPT`` go.
+    """
     path = root / f"{night.until:%Y%m%dT%H%M%S}.json"
     document: dict[str, Any] = {
         "version": VERSION,
@@ -49,7 +53,12 @@ def save_night(root: Path, night: NightProfile) -> Path:
         "columns": {name: profile.to_dict() for name, profile in night.columns.items()},
     }
     write_atomically(path, json.dumps(document, sort_keys=True, ensure_ascii=False) + "\n")
-    for old in sorted(root.glob("*.json"))[:-KEPT]:
+    first_of_day: dict[str, Path] = {}
+    known = sorted(root.glob("*.json"))
+    for found in known:
+        first_of_day.setdefault(found.name[:8], found)
+    kept = {*sorted(first_of_day.values())[-KEPT:], known[-1], path}
+    for old in set(known) - kept:
         old.unlink(missing_ok=True)
     return path
 

@@ -54,6 +54,15 @@ def test_the_same_night_again_replaces_and_old_ones_go(tmp_path: Path) -> None:
     assert nights_before(tmp_path, MONDAY + 100 * DAY, 1)[0].until == MONDAY + (KEPT + 4) * DAY
 
 
+def test_checks_by_the_hour_leave_a_night_a_day(tmp_path: Path) -> None:
+    for hour in range(24 * 5):
+        end = MONDAY + timedelta(hours=hour)
+        save_night(tmp_path, NightProfile(end - DAY, end, 1, {}))
+    assert len(list(tmp_path.glob("*.json"))) == 6 + 1
+    found = nights_before(tmp_path, MONDAY + timedelta(hours=119) - DAY, 7)
+    assert len(found) == 4
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path = save_night(tmp_path, night(1))
     path.write_text(path.read_text()[:50])
