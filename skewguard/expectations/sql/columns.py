@@ -89,7 +89,7 @@ class Column:
     @property
     def is_narrow(self) -> bool:
         """Whether every whole number that it can hold is a double, too."""
-        return bool(pa.types.is_integer(self.type) and self.type.bit_width < 64)
+        return bool(pa.types.is_integer(self.type)) and int(self.type.bit_width) < 64
 
 
 def kind_of(kind: pa.DataType) -> Kind:

@@ -22,7 +22,10 @@ MOST_COLUMNS = 12
 
 
 def _pair(rule: Rule, context: Context) -> tuple[Column, Column]:
-    return context.column(rule, "column_A"), context.column(rule, "column_B")
+    first, second = context.column(rule, "column_A"), context.column(rule, "column_B")
+    if first == second:
+        raise NotCompiled("the two columns are one, of which GX makes frames with two columns of one name")
+    return first, second
 
 
 def _listed(rule: Rule, context: Context) -> list[Column]:
