@@ -6,8 +6,9 @@ arguments all are run in turn, five times, and the medians count. Our side and G
 - ours: ``validate_gx(source, suite)``: planning, SQL, judging, GX's result objects in summary format.
 - gx: GX's pandas engine on a NumPy frame that is there already, summary format, one ``graph_validate`` of the suite;
   neither reading the file nor making the frame is in its time.
-- scan: one SELECT over the same 16 columns with 20 trivial aggregates in DuckDB: how many values each column has
-  (``count(c)``), and the least value of the first four. Opening the connection is part of it, as it is of ours.
+- scan: one SELECT over the same 16 columns with 20 trivial aggregates in DuckDB, which look at every value once: the
+  largest of each column (``max(c)``), and the least of the first four (``min(c)``). Opening the connection is part of
+  it, as it is of ours.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def scan(form: str, folder: Path) -> tuple[float, Any]:
     columns = list(columns_of(opened).values())
     with connect() as con:
         rows = opened.attach(con, columns)
-        asked = [f"count({c.sql})" for c in columns] + [f"min({c.sql})" for c in columns[:4]]
+        asked = [f"max({c.sql})" for c in columns] + [f"min({c.sql})" for c in columns[:4]]
         con.execute(f"SELECT {', '.join(asked)} FROM ({rows})").fetchall()
     return time.perf_counter() - started, None
 

@@ -51,7 +51,8 @@ def _extreme(function: str) -> Compile:
             limits = Limits(low, high, bool(rule.resolved.get("strict_min")), bool(rule.resolved.get("strict_max")))
         else:
             limits = limits_of(rule, column)
-        ask = total(f"{function}({column.value})", both(condition(rule, context), column.present))
+        real = column.present if column.kind is Kind.REAL else None
+        ask = total(f"{function}({column.value})", both(condition(rule, context), real))
 
         def judging() -> Judging:
             got = yield [*fact_asks(column), ask]

@@ -13,6 +13,7 @@ from skewguard.expectations.sql.asks import (
     Answers,
     Ask,
     Counts,
+    Few,
     First,
     Groups,
     LeftToGx,
@@ -23,6 +24,7 @@ from skewguard.expectations.sql.asks import (
 from skewguard.expectations.sql.plan import Compiled
 
 _WHOLE = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"})
+_FEW, _SAMPLE = 200, 10_000
 _DENSE = 4
 """So many times as many places as values are a table worth having."""
 
@@ -48,11 +50,14 @@ class Table:
                 found[ask] = self._answer(ask)
         return found
 
-    def _answer(self, ask: Groups | Counts | Ranked | First) -> Any:
+    def _answer(self, ask: Groups | Counts | Few | Ranked | First) -> Any:
         if isinstance(ask, Groups):
             return self._groups(ask)
         if isinstance(ask, Counts):
             return self._fetch(f"SELECT {ask.key}, count(*) FROM ({self._rows}) WHERE {ask.where} GROUP BY 1")
+        if isinstance(ask, Few):
+            first = f"SELECT {ask.key} AS v FROM ({self._rows}) LIMIT {_SAMPLE}"
+            return self._fetch(f"SELECT count(DISTINCT v) <= {_FEW} FROM ({first})")[0][0]
         return self._ranked(ask) if isinstance(ask, Ranked) else self._first(ask)
 
     def _groups(self, ask: Groups) -> tuple[int, int]:

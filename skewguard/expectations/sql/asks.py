@@ -39,6 +39,13 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Few:
+    """Whether the first rows of a column have few distinct values. Answer: True or False."""
+
+    key: str
+
+
+@dataclass(frozen=True)
 class Ranked:
     """Values by their place among the sorted ones: ``ranks`` gives places, from 0, for a number of values.
 
@@ -63,7 +70,7 @@ class First:
     joined: bool = False
 
 
-Ask = Total | Groups | Counts | Ranked | First
+Ask = Total | Groups | Counts | Few | Ranked | First
 Answers = dict[Ask, Any]
 
 

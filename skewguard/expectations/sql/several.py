@@ -51,9 +51,24 @@ def _judging(
     rule: Rule, context: Context, columns: Sequence[Column], expected: str, careful: Careful
 ) -> Callable[[], Judging]:
     """Rows where ``expected`` is not true are unexpected; ``careful`` raises LeftToGx where facts make that unsure."""
-    where, share = condition(rule, context), mostly(rule)
+    domain = both(condition(rule, context), _domain(rule, columns))
+    return _counting(rule, context, columns, (domain, expected, both(domain, expected)), careful)
+
+
+def _comparing(
+    rule: Rule, context: Context, columns: Sequence[Column], operator: str, careful: Careful
+) -> Callable[[], Judging]:
+    """Rows where one column stands so to the other: of these, no value is missing."""
+    where, expected = condition(rule, context), _compared(columns, operator)
     domain = both(where, _domain(rule, columns))
-    rows, judged, good = count(both(where)), count(domain), count(both(domain, expected))
+    return _counting(rule, context, columns, (domain, expected, both(where, expected)), careful)
+
+
+def _counting(
+    rule: Rule, context: Context, columns: Sequence[Column], sides: tuple[str, str, str], careful: Careful
+) -> Callable[[], Judging]:
+    (domain, expected, wanted), share = sides, mostly(rule)
+    rows, judged, good = count(both(condition(rule, context))), count(domain), count(wanted)
     first = First(tuple(column.value_or_null for column in columns), both(domain, f"({expected}) IS NOT TRUE"))
 
     def judging() -> Judging:
@@ -119,15 +134,14 @@ def _not_wide_with_nulls(known: Sequence[Facts]) -> None:
 
 def _pair_equal(rule: Rule, context: Context) -> Callable[[], Judging]:
     columns = _pair(rule, context)
-    return _judging(rule, context, columns, _compared(columns, "="), _not_wide_if_mixed)
+    return _comparing(rule, context, columns, "=", _not_wide_if_mixed)
 
 
 def _pair_greater(rule: Rule, context: Context) -> Callable[[], Judging]:
     columns = _pair(rule, context)
     for column in columns:
         require(column, *NUMBERS, Kind.TIME)  # pandas cannot order null and a string
-    expected = _compared(columns, ">=" if rule.resolved.get("or_equal") else ">")
-    return _judging(rule, context, columns, expected, _not_wide_with_nulls)
+    return _comparing(rule, context, columns, ">=" if rule.resolved.get("or_equal") else ">", _not_wide_with_nulls)
 
 
 def _pair_in_set(rule: Rule, context: Context) -> Callable[[], Judging]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from skewguard.expectations.frames import EXACT_FLOAT
-from skewguard.expectations.sql.asks import Answers, Ask, Counts, First, Groups, Judging, both, count
+from skewguard.expectations.sql.asks import Answers, Ask, Counts, Few, First, Groups, Judging, both, count
 from skewguard.expectations.sql.columns import EPOCH, NUMBERS, Column, Kind
 from skewguard.expectations.sql.conditions import condition
 from skewguard.expectations.sql.context import (
@@ -172,8 +172,19 @@ def _may_equal(column: Column, value: Any) -> bool:
 def _membership(*, inside: bool) -> Compile:
     def compile_rule(rule: Rule, context: Context) -> Callable[[], Judging]:
         column = context.of_kind(rule, Kind.WHOLE, Kind.REAL, Kind.TEXT, Kind.BOOL)
-        member = in_set(column, members(rule, column), context)
-        return _judging(rule, context, column, member if inside else both(column.present, f"NOT ({member})"))
+        values = members(rule, column)
+        member = in_set(column, values, context)
+        in_sql = _judging(rule, context, column, member if inside else both(column.present, f"NOT ({member})"))
+        if column.kind is not Kind.TEXT:
+            return in_sql
+        wanted = {value for value in values if isinstance(value, str)}
+        in_python = _by_value(rule, context, column, lambda value: (value in wanted) is inside)
+
+        def judging() -> Judging:
+            few = Few(column.sql)  # strings are quicker grouped than compared, where they are few
+            return (yield from in_python() if (yield [few])[few] else in_sql())
+
+        return judging
 
     return compile_rule
 
@@ -195,8 +206,12 @@ def _length(rule: Rule, context: Context) -> Callable[[], Judging]:
 
 
 def _in_python(rule: Rule, context: Context) -> Callable[[], Judging]:
-    """Python judges the distinct values: what regular expressions and dates mean is Python's to say, not DuckDB's."""
-    column, holds = context.of_kind(rule, Kind.TEXT), PREDICATES[rule.type](rule)
+    """What regular expressions and dates mean is Python's to say, not DuckDB's."""
+    return _by_value(rule, context, context.of_kind(rule, Kind.TEXT), PREDICATES[rule.type](rule))
+
+
+def _by_value(rule: Rule, context: Context, column: Column, holds: Callable[[str], bool]) -> Callable[[], Judging]:
+    """A rule on strings whose distinct values Python judges."""
     where, share = condition(rule, context), mostly(rule)
     rows, values = count(both(where)), Counts(column.sql, both(where, column.present))
 
