@@ -15,6 +15,8 @@ import pyarrow as pa
 from skewguard.expectations.frames import EXACT_FLOAT
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DENSE = 4
+"""So many times as many places as values."""
 
 
 class Kind(Enum):
@@ -112,6 +114,7 @@ class Facts:
     """What is true of a whole column and decides the NumPy dtype that GX sees: nulls, the span of whole numbers."""
 
     column: Column
+    rows: int
     nulls: int = 0
     low: int | None = None
     high: int | None = None
@@ -122,6 +125,13 @@ class Facts:
         return (
             self.low is not None and self.high is not None and not (-EXACT_FLOAT < self.low <= self.high < EXACT_FLOAT)
         )
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether its whole numbers lie so close together that a table of them by their place is worth having."""
+        if self.low is None or self.high is None or self.is_wide:
+            return False
+        return self.high - self.low <= _DENSE * self.rows
 
     @property
     def as_float(self) -> bool:

@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skewguard.expectations.single import as_single
-from skewguard.expectations.sql.asks import Answers, Judging, Parameters, Total, both, count
-from skewguard.expectations.sql.columns import Column, Facts, Kind
+from skewguard.expectations.sql.asks import Judging, Parameters, Total, both, count
+from skewguard.expectations.sql.columns import Column, Kind
 from skewguard.expectations.suites import Rule
-
-ROWS = Total("count(*)")
 
 
 class NotCompiled(Exception):  # noqa: N818  (no error: GX runs the rule)
@@ -53,24 +51,6 @@ def require(column: Column, *kinds: Kind) -> None:
     """Raises NotCompiled where a column is not of one of these kinds."""
     if column.kind not in kinds:
         raise NotCompiled(f"{column.name} ({column.type}) holds {column.kind.value}")
-
-
-def fact_asks(*columns: Column) -> list[Total]:
-    """What has to be asked for ``facts``: of whole numbers, nulls and span."""
-    asks = []
-    for column in columns:
-        if column.kind is Kind.WHOLE:
-            asks += [ROWS, Total(f"count({column.sql})")]
-            asks += [] if column.is_narrow else [Total(f"min({column.sql})"), Total(f"max({column.sql})")]
-    return asks
-
-
-def facts(column: Column, got: Answers) -> Facts:
-    """The facts about a column, from the answers to ``fact_asks``."""
-    if column.kind is not Kind.WHOLE:
-        return Facts(column)
-    nulls = got[ROWS] - got[Total(f"count({column.sql})")]
-    return Facts(column, nulls, got.get(Total(f"min({column.sql})")), got.get(Total(f"max({column.sql})")))
 
 
 def present(column: Column, where: str | None) -> Total:

@@ -9,10 +9,10 @@ from typing import Literal
 from skewguard.expectations.outcome import Outcome
 from skewguard.expectations.rules import _NO_PANDAS as NO_PANDAS
 from skewguard.expectations.sql import aggregates, several, tables, values
-from skewguard.expectations.sql.asks import Judging, LeftToGx, Parameters
+from skewguard.expectations.sql.asks import About, Judging, LeftToGx, Parameters
 from skewguard.expectations.sql.columns import Column
 from skewguard.expectations.sql.conditions import ordered_columns
-from skewguard.expectations.sql.context import Compile, Context, NotCompiled, fact_asks, facts
+from skewguard.expectations.sql.context import Compile, Context, NotCompiled
 from skewguard.expectations.suites import Rule, Suite
 
 How = Literal["sql", "gx", "refused"]
@@ -92,9 +92,10 @@ def _guarded(start: Callable[[], Judging], columns: Sequence[Column]) -> Callabl
 
     def judging() -> Judging:
         inner = start()
-        got = yield [*next(inner), *fact_asks(*columns)]
-        for column in columns:
-            known = facts(column, got)
+        known_asks = [About(column) for column in columns]
+        got = yield [*next(inner), *known_asks]
+        for column, ask in zip(columns, known_asks, strict=True):
+            known = got[ask]
             if known.is_wide and known.nulls:
                 raise LeftToGx(f"{column.name} of the row condition holds nulls beside numbers that no double holds")
         outcome: Outcome
