@@ -13,7 +13,7 @@ from skewguard.expectations.outcome import Outcome
 from skewguard.expectations.suites import parse_suite
 from tests.expectations import oracle
 from tests.expectations.builders import between, document, entry
-from tests.expectations.sql.cases import agreed, assert_same, in_sql, judged
+from tests.expectations.sql.cases import agreed, in_sql, judged
 from tests.expectations.sql.test_families import BOOL, DAY, F32, F64, I64, NAN, TEXT, limits, on_x
 
 
@@ -171,10 +171,22 @@ def test_a_wide_column_with_nulls_in_an_ordered_condition_is_gx_s() -> None:
     assert one.judged_by == "gx"
     assert (one.outcome.trouble is None) is (theirs.broke is None)
     table = table.set_column(1, "id", pa.array([2**60, 1], I64))
-    rule = between(min_value=2, row_condition=condition)
+    agreed(table, between(min_value=2, row_condition=condition))
+    agreed(table, on_x("values_to_be_of_type", type_="bool", row_condition=condition))  # asks nothing of the data
+
+
+def test_what_a_library_raises_on_a_value_is_told_in_gx_s_words() -> None:
+    table = pa.table({"x": ["1", "2" * 400 + "e9999999999"]})
+    rule = on_x("values_to_be_dateutil_parseable")
     (one,) = judged(table, rule)
-    assert one.judged_by == "sql"
-    assert_same(one, oracle.judge(table, parse_suite(document(rule)))[0])
+    theirs = oracle.judge(table, parse_suite(document(rule)))[0]
+    assert (one.outcome.trouble is None) is (theirs.broke is None)
+    assert one.outcome.success == theirs.success
+
+
+def test_small_whole_numbers_do_not_overflow_by_their_place() -> None:
+    in_sql([-128, 127, 127, None], on_x("values_to_be_unique"), pa.int8())
+    in_sql([0, 255, 255], limits("unique_value_count", 1, 2), pa.uint8())
 
 
 def test_names_that_differ_in_case_only_are_not_taken_for_each_other() -> None:
