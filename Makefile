@@ -28,8 +28,10 @@ lint: $(READY)
 docs: $(READY)
 	$(BIN)/python -m typer skewguard.cli utils docs --name skewguard --output docs/cli.md
 
+# The lock is whole, so nothing is resolved: older pip cannot tell pandas from the pandas[parquet] that Evidently asks for.
 bench: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-bench.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		--requirement requirements-bench.lock
 	$(BIN)/python -m benchmarks
 
 lock:
