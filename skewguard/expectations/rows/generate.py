@@ -55,10 +55,12 @@ class Names:
         return f"({name} is None or {name} != {name})" if self.is_float(column) else f"{name} is None"
 
     def wide(self, column: str, others: Sequence[Any]) -> str:
-        """The value, as a float where NumPy would make it one: a whole number beside a float beyond 2^53."""
+        """The value, as a float where NumPy would make it one: a whole number that meets floats, some beyond 2^53."""
         name = self.value(column)
-        floats = any(isinstance(other, float) and abs(other) >= _EXACT_FLOAT for other in others)
-        return f"float({name})" if floats and self.dtypes[column] == "INT64" else name
+        if self.dtypes[column] != "INT64" or not any(isinstance(other, float) for other in others):
+            return name
+        beyond = any(other is not None and abs(other) >= _EXACT_FLOAT for other in others)
+        return f"float({name})" if beyond else name
 
 
 def row_function(
@@ -148,15 +150,32 @@ def _column_lines(column: str, found: Sequence[tuple[int, Node]], names: Names, 
     outside = [f"bad |= {absent}"] if absent else []
     if tally and skip:
         outside.append(f"skip |= {skip}")
+    ranges = [check for _, check in found if not isinstance(check, checks.Missing)]
+    if names.is_float(column) and len(inside) == 2 and isinstance(ranges[0], checks.Between):
+        yield from _range_lines(names.value(column), inside, outside)
+    else:
+        yield from _split_lines(names.present(column), names.missing(column), inside, outside)
+
+
+def _split_lines(present: str, missing: str, inside: Sequence[str], outside: Sequence[str]) -> Iterator[str]:
     if inside:
-        yield f"if {names.present(column)}:"
+        yield f"if {present}:"
         yield from _indented(inside)
-        if outside:
-            yield "else:"
-            yield from _indented(outside)
-    elif outside:
-        yield f"if {names.missing(column)}:"
+    if outside:
+        yield "else:" if inside else f"if {missing}:"
         yield from _indented(outside)
+
+
+def _range_lines(value: str, inside: Sequence[str], outside: Sequence[str]) -> Iterator[str]:
+    """One range on a float: NaN lies in none, so that it need be looked for only where a value lies outside."""
+    wrong = inside[0].removeprefix("if ").removesuffix(":")
+    if not outside:
+        yield from (f"if {value} is not None and {wrong} and {value} == {value}:", inside[1])
+        return
+    yield f"if {value} is None:"
+    yield from _indented(outside)
+    yield f"elif {wrong}:"
+    yield from _indented([f"if {value} == {value}:", inside[1], "else:", *_indented(outside)])
 
 
 # One column: what is wrong with a value that is there; True for every value
