@@ -1,4 +1,4 @@
-"""What a rule says of one row: nothing there first, then values by hand. GX itself must say the same of a table of that row."""
+"""What a rule says of one row: nothing there first, then by hand. GX must say the same of a table of that row."""
 
 from __future__ import annotations
 
