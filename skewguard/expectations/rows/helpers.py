@@ -60,7 +60,7 @@ def _is_json(value: Any) -> bool:
 
 
 def _is_date() -> Callable[[Any], bool]:
-    from dateutil.parser import parse  # type: ignore[import-untyped]
+    from dateutil.parser import parse
 
     def is_date(value: Any) -> bool:
         try:
