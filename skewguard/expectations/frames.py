@@ -52,6 +52,8 @@ def _flat(column: pa.ChunkedArray) -> pa.Array:
         array = array.cast(pa.timestamp("us", tz="UTC"))
     elif pa.types.is_timestamp(kind) and kind.tz is None:
         array = pc.assume_timezone(array, "UTC")  # naive is UTC, as everywhere
+    elif pa.types.is_timestamp(kind):
+        array = array.cast(pa.timestamp(kind.unit, "UTC"))  # the same moments, told in one zone
     elif pa.types.is_float16(kind):
         array = array.cast(pa.float32())
     return array

@@ -7,7 +7,7 @@ rounding errors of either. Where a limit of the rule lies within that bound of t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,24 +15,24 @@ from skewguard.expectations.frames import EXACT_FLOAT
 from skewguard.expectations.outcome import PARTIAL, Outcome
 from skewguard.expectations.sql.asks import (
     Answers,
+    Ask,
     Counts,
     Groups,
     Judging,
     LeftToGx,
     Ranked,
+    Total,
     both,
     count,
     total,
 )
 from skewguard.expectations.sql.columns import NUMBERS, Column, Facts, Kind
 from skewguard.expectations.sql.conditions import condition
-from skewguard.expectations.sql.context import Compile, Context, NotCompiled, bounds, fact_asks, facts, members
+from skewguard.expectations.sql.context import Compile, Context, NotCompiled, bounds, fact_asks, facts, members, present
 from skewguard.expectations.sql.outcomes import Limits, between_outcome
 from skewguard.expectations.sql.values import as_count, require_number
 from skewguard.expectations.suites import Rule
 
-HUGE = 1e150
-"""Squares of what is below are doubles."""
 _EPSILON = 2.0**-52
 
 
@@ -51,7 +51,8 @@ def _extreme(function: str) -> Compile:
             limits = Limits(low, high, bool(rule.resolved.get("strict_min")), bool(rule.resolved.get("strict_max")))
         else:
             limits = limits_of(rule, column)
-        ask = total(f"{function}({column.value})", both(condition(rule, context), column.present))
+        real = column.present if column.kind is Kind.REAL else None
+        ask = total(f"{function}({column.value})", both(condition(rule, context), real))
 
         def judging() -> Judging:
             got = yield [*fact_asks(column), ask]
@@ -66,36 +67,47 @@ def _extreme(function: str) -> Compile:
 
 
 @dataclass(frozen=True)
-class _Numbers:
-    """What sums are asked with: the present rows of a numeric column and their extremes."""
+class _Sums:
+    """Sums over a numeric column: rows with a value, their sum, and the sum of what they are without their sign."""
 
-    column: Column
-    domain: str
+    known: Facts
+    rows: int
+    sum: Any
+    size: float
 
     @property
-    def asks(self) -> list[Any]:
-        low, high = (total(f"{name}({self.column.value})", self.domain) for name in ("min", "max"))
-        return [*fact_asks(self.column), count(self.domain), low, high]
-
-    def read(self, got: Answers) -> tuple[Facts, int, float, float]:
-        """(facts, rows, min, max). Raises LeftToGx for whole numbers that no double holds."""
-        _, rows, low, high = (got[ask] for ask in [self.asks[0], *self.asks[-3:]])
-        known = facts(self.column, got)
-        if known.is_wide:
-            raise LeftToGx(f"{self.column.name} holds whole numbers that no double holds")
-        return known, rows, low, high
+    def slack(self) -> float:
+        """How far two ways to add these floats can be apart."""
+        return 2 * (self.rows + 4) * _EPSILON * self.size
 
 
-def _numbers(rule: Rule, context: Context) -> _Numbers:
-    column = context.of_kind(rule, *NUMBERS)
-    return _Numbers(column, both(condition(rule, context), column.present))
+def _summed(column: Column, where: str | None) -> Generator[Sequence[Ask], Answers, _Sums]:
+    """Asks for the sums; once more, without NaN, where there was any. Raises LeftToGx for what is no finite float."""
+    asks = _sum_asks(column, both(where))
+    got = yield [*fact_asks(column), *asks]
+    if got[asks[2]] is not None and math.isnan(got[asks[2]]):
+        asks = _sum_asks(column, both(where, column.present))
+        got |= yield asks
+    known = facts(column, got)
+    _refuse_wide(known)
+    rows, added, size = (got[ask] for ask in asks)
+    if rows and not math.isfinite(size):
+        raise LeftToGx("infinities, or a sum beyond every double")
+    return _Sums(known, rows, added, float(size or 0))
 
 
-def _infinite(low: float, high: float) -> float | None:
-    """The sum of values with infinities among them; None where there are none."""
-    if math.isinf(low) or math.isinf(high):
-        return math.nan if math.isinf(low) and math.isinf(high) and low != high else low if math.isinf(low) else high
-    return None
+def _sum_asks(column: Column, where: str) -> list[Total]:
+    if column.kind is Kind.REAL:
+        value = column.value
+        return [total(f"count({value})", where), total(f"sum({value})", where), total(f"sum(abs({value}))", where)]
+    # abs() of the least int64 is an error
+    size = f"sum(abs({column.sql}::DOUBLE))"
+    return [total(f"count({column.sql})", where), total(f"sum({column.sql})", where), total(size, where)]
+
+
+def _refuse_wide(known: Facts) -> None:
+    if known.is_wide:
+        raise LeftToGx(f"{known.column.name} holds whole numbers that no double holds")
 
 
 def _sure(value: float, limits: Limits, slack: float) -> Outcome:
@@ -105,108 +117,96 @@ def _sure(value: float, limits: Limits, slack: float) -> Outcome:
 
 
 def _mean(rule: Rule, context: Context) -> Callable[[], Judging]:
-    numbers = _numbers(rule, context)
-    limits, ask = limits_of(rule, numbers.column), total(f"avg({numbers.column.value})", numbers.domain)
+    column, where = context.of_kind(rule, *NUMBERS), condition(rule, context)
+    limits = limits_of(rule, column)
 
     def judging() -> Judging:
-        got = yield [*numbers.asks, ask]
-        _, rows, low, high = numbers.read(got)
-        if not rows:
+        found = yield from _summed(column, where)
+        if not found.rows:
             return between_outcome(None, limits)
-        beyond = _infinite(low, high)
-        if beyond is not None:
-            return between_outcome(beyond, limits)
-        largest = _finite_sum(rows, low, high)
-        return _sure(got[ask], limits, 2 * (rows + 4) * _EPSILON * largest)
+        return _sure(float(found.sum) / found.rows, limits, found.slack / found.rows)
 
     return judging
 
 
-def _finite_sum(rows: int, low: float, high: float) -> float:
-    """The largest absolute value. Raises LeftToGx where a sum of so many may be beyond every double."""
-    largest = max(abs(low), abs(high))
-    if largest > HUGE / rows:
-        raise LeftToGx("the sum may be beyond every double")
-    return float(largest)
-
-
 def _sum(rule: Rule, context: Context) -> Callable[[], Judging]:
-    numbers = _numbers(rule, context)
-    limits, ask = limits_of(rule, numbers.column), total(f"sum({numbers.column.value})", numbers.domain)
+    column, where = context.of_kind(rule, *NUMBERS), condition(rule, context)
+    limits = limits_of(rule, column)
 
     def judging() -> Judging:
-        got = yield [*numbers.asks, ask]
-        known, rows, low, high = numbers.read(got)
-        whole = numbers.column.kind is Kind.WHOLE and not known.as_float
-        if not rows:
-            return between_outcome(0 if whole else 0.0, limits)
-        beyond = _infinite(low, high)
-        if beyond is not None:
-            return between_outcome(beyond, limits)
-        largest = _finite_sum(rows, low, high)
-        if whole:
-            if abs(got[ask]) >= 2**63:
+        found = yield from _summed(column, where)
+        added = found.sum or 0
+        if column.kind is Kind.WHOLE and not found.known.as_float:
+            if abs(added) >= 2**63:
                 raise LeftToGx("the sum is beyond int64")
-            return between_outcome(int(got[ask]), limits)
-        exact = numbers.column.kind is Kind.WHOLE and rows * largest < EXACT_FLOAT
-        slack = 0.0 if exact else 2 * rows * (rows + 4) * _EPSILON * largest
-        return between_outcome(float(got[ask]), limits) if exact else _sure(float(got[ask]), limits, slack)
+            return between_outcome(int(added), limits)
+        exact = column.kind is Kind.WHOLE and found.size < EXACT_FLOAT
+        return between_outcome(float(added), limits) if exact else _sure(float(added), limits, found.slack)
 
     return judging
 
 
 def _stdev(rule: Rule, context: Context) -> Callable[[], Judging]:
-    numbers = _numbers(rule, context)
-    limits = limits_of(rule, numbers.column)
-    # what is infinite or too large to be squared would be an error of the whole statement
-    tame = both(numbers.domain, f"abs({numbers.column.value}::DOUBLE) < {HUGE}")
-    ask = total(f"stddev_samp({numbers.column.value})", tame)
+    column, where = context.of_kind(rule, *NUMBERS), condition(rule, context)
+    limits = limits_of(rule, column)
 
     def judging() -> Judging:
-        got = yield [*numbers.asks, ask]
-        _, rows, low, high = numbers.read(got)
-        if rows < 2:
+        found = yield from _summed(column, where)
+        if found.rows < 2:
             return between_outcome(None, limits)
-        if _infinite(low, high) is not None:
-            return between_outcome(None, limits)
-        largest = _finite_sum(rows, low, high)
-        return _sure(got[ask], limits, 1e-9 * got[ask] + 2 * (rows + 4) * _EPSILON * largest)
+        apart = f"({column.value} - {context.bind(float(found.sum) / found.rows)})"
+        ask = total(f"sum({apart} * {apart})", both(where, column.present))
+        squares = (yield [ask])[ask]
+        if not math.isfinite(squares):
+            raise LeftToGx("squares beyond every double")
+        deviation = math.sqrt(squares / (found.rows - 1))
+        errors = 2 * (found.rows + 4) * _EPSILON * deviation + found.slack / found.rows
+        return _sure(deviation, limits, errors)
 
     return judging
 
 
 def _median(rule: Rule, context: Context) -> Callable[[], Judging]:
-    numbers = _numbers(rule, context)
-    limits = limits_of(rule, numbers.column)
+    column, where = context.of_kind(rule, *NUMBERS), condition(rule, context)
+    limits = limits_of(rule, column)
+    ask = Ranked(column.value, both(where, column.present), _middle)
 
     def judging() -> Judging:
-        _, rows, *_ = numbers.read((yield numbers.asks))
-        if not rows:
-            return between_outcome(None, limits)
-        ask = Ranked(numbers.column.value, numbers.domain, ((rows - 1) // 2, rows // 2), rows)
-        low, high = (yield [ask])[ask]
-        return between_outcome((float(low) + float(high)) / 2, limits)
+        got = yield [*fact_asks(column), ask]
+        _refuse_wide(facts(column, got))
+        middle = got[ask]
+        return between_outcome((float(middle[0]) + float(middle[1])) / 2 if middle else None, limits)
 
     return judging
 
 
+def _middle(rows: int) -> list[int]:
+    return [(rows - 1) // 2, rows // 2]
+
+
 def _quantiles(rule: Rule, context: Context) -> Callable[[], Judging]:
-    numbers, ranges = _numbers(rule, context), rule.kwargs.get("quantile_ranges") or {}
+    column, where = context.of_kind(rule, *NUMBERS), condition(rule, context)
+    ranges = rule.kwargs.get("quantile_ranges") or {}
     if rule.kwargs.get("allow_relative_error"):
         raise NotCompiled("only the nearest value is exact; allow_relative_error is another")
     quantiles, allowed = list(ranges.get("quantiles") or ()), list(ranges.get("value_ranges") or ())
     if not quantiles or not all(isinstance(q, int | float) and 0 <= q <= 1 for q in quantiles):
         raise NotCompiled("the quantiles are not between 0 and 1")
     require_number(*(bound for pair in allowed for bound in pair))
+    # pandas makes percentages of quantiles, and NumPy quantiles of these
+    ask = Ranked(
+        column.value,
+        both(where, column.present),
+        lambda rows: [round((rows - 1) * (q * 100.0 / 100.0)) for q in quantiles],
+    )
 
     def judging() -> Judging:
-        known, rows, *_ = numbers.read((yield numbers.asks))
-        values: list[Any] = [math.nan] * len(quantiles)
-        if rows:
-            # pandas makes percentages of them, NumPy quantiles again
-            ranks = tuple(round((rows - 1) * (q * 100.0 / 100.0)) for q in quantiles)
-            ask = Ranked(numbers.column.value, numbers.domain, ranks, rows)
-            values = [known.told(value) for value in (yield [ask])[ask]]
+        got = yield [*fact_asks(column), ask]
+        known = facts(column, got)
+        _refuse_wide(known)
+        if not got[ask]:
+            raise LeftToGx("there are no values, of which pandas makes more or fewer missing ones")
+        values = [known.told(value) for value in got[ask]]
         details = [_in_range(value, *pair) for value, pair in zip(values, allowed, strict=True)]
         observed = {"quantiles": quantiles, "values": values}
         return Outcome(all(details), {"observed_value": observed, "details": {"success_details": details}})
@@ -231,28 +231,28 @@ def _distinct_count(rule: Rule, context: Context) -> Callable[[], Judging]:
 
 
 def _distinct_share(rule: Rule, context: Context) -> Callable[[], Judging]:
-    return _of_groups(rule, context, lambda groups, present: groups / present if present else 0)
+    return _of_groups(rule, context, lambda groups, rows: groups / rows if rows else 0)
 
 
 def _of_groups(rule: Rule, context: Context, statistic: Callable[[int, int], float]) -> Callable[[], Judging]:
     column, limits = context.of_kind(rule, *(kind for kind in Kind if kind is not Kind.OTHER)), limits_of(rule)
-    domain = both(condition(rule, context), column.present)
-    groups, present = Groups((column.value,), domain), count(domain)
+    where = condition(rule, context)
+    groups, there = Groups((column.value,), both(where, column.present)), present(column, where)
 
     def judging() -> Judging:
-        got = yield [groups, present]
-        return between_outcome(statistic(got[groups][0], got[present]), limits)
+        got = yield [groups, there]
+        return between_outcome(statistic(got[groups][0], got[there]), limits)
 
     return judging
 
 
 def _filled_share(rule: Rule, context: Context) -> Callable[[], Judging]:
     column, limits, where = context.column(rule), limits_of(rule), condition(rule, context)
-    rows, present = count(both(where)), count(both(where, column.present))
+    rows, there = count(both(where)), present(column, where)
 
     def judging() -> Judging:
-        got = yield [rows, present]
-        return between_outcome(got[present] / got[rows] if got[rows] else 0, limits)
+        got = yield [rows, there]
+        return between_outcome(got[there] / got[rows] if got[rows] else 0, limits)
 
     return judging
 

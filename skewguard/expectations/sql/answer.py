@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import duckdb
+import numpy as np
 
 from skewguard.expectations.outcome import PARTIAL, Outcome
 from skewguard.expectations.sql.asks import (
     Answers,
     Ask,
     Counts,
+    Few,
     First,
     Groups,
     LeftToGx,
@@ -20,6 +22,11 @@ from skewguard.expectations.sql.asks import (
     Total,
 )
 from skewguard.expectations.sql.plan import Compiled
+
+_WHOLE = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"})
+_FEW, _SAMPLE = 200, 10_000
+_DENSE = 4
+"""So many times as many places as values are a table worth having."""
 
 
 class Table:
@@ -43,14 +50,21 @@ class Table:
                 found[ask] = self._answer(ask)
         return found
 
-    def _answer(self, ask: Groups | Counts | Ranked | First) -> Any:
+    def _answer(self, ask: Groups | Counts | Few | Ranked | First) -> Any:
         if isinstance(ask, Groups):
             return self._groups(ask)
         if isinstance(ask, Counts):
             return self._fetch(f"SELECT {ask.key}, count(*) FROM ({self._rows}) WHERE {ask.where} GROUP BY 1")
+        if isinstance(ask, Few):
+            first = f"SELECT {ask.key} AS v FROM ({self._rows}) LIMIT {_SAMPLE}"
+            return self._fetch(f"SELECT count(DISTINCT v) <= {_FEW} FROM ({first})")[0][0]
         return self._ranked(ask) if isinstance(ask, Ranked) else self._first(ask)
 
     def _groups(self, ask: Groups) -> tuple[int, int]:
+        if len(ask.keys) == 1:
+            dense = self._dense(ask)
+            if dense is not None:
+                return dense
         keys = ", ".join(ask.keys)
         groups = f"SELECT count(*) AS n FROM ({self._rows}) WHERE {ask.where} GROUP BY {keys}"
         ((number, repeated),) = self._fetch(
@@ -58,12 +72,27 @@ class Table:
         )
         return number, repeated
 
+    def _dense(self, ask: Groups) -> tuple[int, int] | None:
+        """The same for whole numbers that lie close together, counted by their place: ten times as fast as by hash."""
+        (key,) = ask.keys
+        ((low, high, rows, kind),) = self._fetch(
+            f"SELECT min({key}), max({key}), count(*), any_value(typeof({key})) FROM ({self._rows}) WHERE {ask.where}"
+        )
+        if kind not in _WHOLE or high - low > _DENSE * rows:
+            return None
+        counts = np.bincount(self._column(f"{key} - ({low})", ask.where))
+        return int(np.count_nonzero(counts)), int(counts[counts > 1].sum())
+
     def _ranked(self, ask: Ranked) -> list[Any]:
-        # quantile_disc(q) is the value of rank ceil(q * rows) - 1: the middle of a step is that rank for certain
-        shares = ", ".join(repr((rank + 0.5) / ask.rows) for rank in ask.ranks)
-        sql = f"SELECT quantile_disc({ask.key}, [{shares}]) FROM ({self._rows}) WHERE {ask.where}"
-        ((values,),) = self._fetch(sql)
-        return list(values)
+        values = self._column(ask.key, ask.where)
+        if not len(values):
+            return []
+        ranks = ask.ranks(len(values))
+        return np.partition(values, sorted(set(ranks)))[ranks].tolist()  # type: ignore[no-any-return]
+
+    def _column(self, key: str, where: str) -> Any:
+        sql = f"SELECT {key} AS v FROM ({self._rows}) WHERE {where}"
+        return np.asarray(self._con.execute(sql, self._parameters.of(sql)).fetchnumpy()["v"])
 
     def _first(self, ask: First) -> list[tuple[Any, ...]]:
         columns = ", ".join(f"{column} AS v{number}" for number, column in enumerate(ask.columns))
@@ -73,7 +102,9 @@ class Table:
             among = f"count(*) OVER (PARTITION BY {', '.join(ask.repeated)}) AS alike"
             found = f"SELECT row_number, {columns}, {among} FROM ({numbered}) WHERE {ask.where}"
             found = f"SELECT * EXCLUDE (alike) FROM ({found}) WHERE alike > 1"
-        return self._fetch(f"{found} ORDER BY row_number LIMIT {PARTIAL}")
+        # a scan keeps the order of rows and ends with the last row that is wanted
+        order = " ORDER BY row_number" if ask.repeated or ask.joined else ""
+        return self._fetch(f"{found}{order} LIMIT {PARTIAL}")
 
     def _fetch(self, sql: str) -> list[tuple[Any, ...]]:
         return self._con.execute(sql, self._parameters.of(sql)).fetchall()

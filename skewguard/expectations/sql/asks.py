@@ -6,7 +6,7 @@ Texts are SQL over the columns ``c0, c1, ...`` of the table; values of a suite a
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,28 +39,38 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Few:
+    """Whether the first rows of a column have few distinct values. Answer: True or False."""
+
+    key: str
+
+
+@dataclass(frozen=True)
 class Ranked:
-    """Values by their place among the ``rows`` sorted ones, from 0. Answer: a list, one value a rank."""
+    """Values by their place among the sorted ones: ``ranks`` gives places, from 0, for a number of values.
+
+    Answer: a list, one value a place; empty where there are no values.
+    """
 
     key: str
     where: str
-    ranks: tuple[int, ...]
-    rows: int
+    ranks: Callable[[int], list[int]]
 
 
 @dataclass(frozen=True)
 class First:
     """The first rows in the order of the table. Answer: a list of (row number, value of each of ``columns``).
 
-    With ``repeated`` only rows whose keys others have, too.
+    With ``repeated`` only rows whose keys others have, too; ``joined``: the condition has a query of its own.
     """
 
     columns: tuple[str, ...]
     where: str
     repeated: tuple[str, ...] = ()
+    joined: bool = False
 
 
-Ask = Total | Groups | Counts | Ranked | First
+Ask = Total | Groups | Counts | Few | Ranked | First
 Answers = dict[Ask, Any]
 
 
@@ -106,4 +116,4 @@ def total(function: str, where: str = "true") -> Total:
 
 def count(where: str = "true") -> Total:
     """The number of rows where a condition is true."""
-    return total("count(*)", where)
+    return Total("count(*)" if where == "true" else f"coalesce(count_if({where}), 0)")  # faster than a filter

@@ -58,9 +58,8 @@ class Column:
 
     @property
     def present(self) -> str:
-        """SQL: whether there is a value."""
-        value = f"{self.sql} IS NOT NULL"
-        return f"({value} AND NOT isnan({self.sql}))" if self.kind is Kind.REAL else value
+        """SQL that is true where there is a value, false or NULL elsewhere."""
+        return f"NOT isnan({self.sql})" if self.kind is Kind.REAL else f"{self.sql} IS NOT NULL"
 
     @property
     def value(self) -> str:
@@ -79,7 +78,7 @@ class Column:
     @property
     def in_nanoseconds(self) -> bool:
         """Whether a timestamp is counted in nanoseconds rather than microseconds."""
-        return pa.types.is_timestamp(self.type) and self.type.unit == "ns"
+        return bool(pa.types.is_timestamp(self.type) and self.type.unit == "ns")
 
     @property
     def is_single(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skewguard.expectations.single import as_single
-from skewguard.expectations.sql.asks import Answers, Judging, Parameters, Total
+from skewguard.expectations.sql.asks import Answers, Judging, Parameters, Total, both, count
 from skewguard.expectations.sql.columns import Column, Facts, Kind
 from skewguard.expectations.suites import Rule
 
@@ -71,6 +71,13 @@ def facts(column: Column, got: Answers) -> Facts:
         return Facts(column)
     nulls = got[ROWS] - got[Total(f"count({column.sql})")]
     return Facts(column, nulls, got.get(Total(f"min({column.sql})")), got.get(Total(f"max({column.sql})")))
+
+
+def present(column: Column, where: str | None) -> Total:
+    """The number of rows in a row condition that have a value."""
+    if where is None and column.kind is not Kind.REAL:
+        return Total(f"count({column.sql})")
+    return count(both(where, column.present))
 
 
 def bounds(rule: Rule, column: Column | None = None) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Any
 
 from skewguard.expectations.frames import EXACT_FLOAT
-from skewguard.expectations.sql.asks import Answers, First, Groups, Judging, LeftToGx, both, count
+from skewguard.expectations.sql.asks import First, Groups, Judging, LeftToGx, both, count
 from skewguard.expectations.sql.columns import NUMBERS, Column, Facts, Kind
 from skewguard.expectations.sql.conditions import condition
 from skewguard.expectations.sql.context import Compile, Context, NotCompiled, fact_asks, facts, mostly, require
@@ -51,32 +51,34 @@ def _judging(
     rule: Rule, context: Context, columns: Sequence[Column], expected: str, careful: Careful
 ) -> Callable[[], Judging]:
     """Rows where ``expected`` is not true are unexpected; ``careful`` raises LeftToGx where facts make that unsure."""
-    where = condition(rule, context)
-    return _asking(
-        rule, columns, both(where), both(where, _domain(rule, columns)), (f"({expected}) IS NOT TRUE", careful)
-    )
+    domain = both(condition(rule, context), _domain(rule, columns))
+    return _counting(rule, context, columns, (domain, expected, both(domain, expected)), careful)
 
 
-def _asking(
-    rule: Rule, columns: Sequence[Column], where: str, domain: str, wrong: tuple[str, Careful]
+def _comparing(
+    rule: Rule, context: Context, columns: Sequence[Column], operator: str, careful: Careful
 ) -> Callable[[], Judging]:
-    share, (bad, careful) = mostly(rule), wrong
-    rows, judged, unexpected = count(where), count(domain), both(domain, bad)
-    first = First(tuple(column.value_or_null for column in columns), unexpected)
+    """Rows where one column stands so to the other: of these, no value is missing."""
+    where, expected = condition(rule, context), _compared(columns, operator)
+    domain = both(where, _domain(rule, columns))
+    return _counting(rule, context, columns, (domain, expected, both(where, expected)), careful)
+
+
+def _counting(
+    rule: Rule, context: Context, columns: Sequence[Column], sides: tuple[str, str, str], careful: Careful
+) -> Callable[[], Judging]:
+    (domain, expected, wanted), share = sides, mostly(rule)
+    rows, judged, good = count(both(condition(rule, context))), count(domain), count(wanted)
+    first = First(tuple(column.value_or_null for column in columns), both(domain, f"({expected}) IS NOT TRUE"))
 
     def judging() -> Judging:
-        got = yield [*fact_asks(*columns), rows, judged, count(unexpected)]
-        known, found = _checked(columns, got, careful), got[count(unexpected)]
-        shown = (yield [first])[first] if found else []
-        return map_outcome(Counted(got[rows], got[judged], found), share, _rows(rule, known, shown))
+        got = yield [*fact_asks(*columns), rows, judged, good]
+        known, bad = [facts(column, got) for column in columns], got[judged] - got[good]
+        careful(known)
+        shown = (yield [first])[first] if bad else []
+        return map_outcome(Counted(got[rows], got[judged], bad), share, _rows(rule, known, shown))
 
     return judging
-
-
-def _checked(columns: Sequence[Column], got: Answers, careful: Careful) -> list[Facts]:
-    known = [facts(column, got) for column in columns]
-    careful(known)
-    return known
 
 
 def _rows(rule: Rule, known: Sequence[Facts], shown: Sequence[tuple[Any, ...]]) -> list[tuple[int, Any]]:
@@ -95,10 +97,20 @@ def _alike(columns: Sequence[Column]) -> list[str]:
         raise NotCompiled(f"{' and '.join(f'{c.name} ({c.type})' for c in columns)} do not compare as one kind")
     if len({column.in_nanoseconds for column in columns}) > 1:
         raise NotCompiled("the columns count time in different units")
-    mixed = kinds == NUMBERS
-    return [
-        f"{column.sql}::DOUBLE" if mixed and column.kind is Kind.WHOLE else column.value_or_null for column in columns
-    ]
+    return [_number(column, columns) if column.kind is Kind.WHOLE else column.value_or_null for column in columns]
+
+
+def _number(column: Column, among: Sequence[Column]) -> str:
+    """SQL: a value, as a double where it is to be compared with such."""
+    mixed = any(other.kind is Kind.REAL for other in among)
+    return f"{column.sql}::DOUBLE" if mixed and column.kind is Kind.WHOLE else column.value
+
+
+def _compared(columns: Sequence[Column], operator: str) -> str:
+    """SQL: whether the first value stands so to the second; not true where one is missing."""
+    _alike(columns)
+    first, second = (_number(column, columns) for column in columns)
+    return both(f"{first} {operator} {second}", *(column.present for column in columns if column.kind is Kind.REAL))
 
 
 def _not_wide_if_mixed(known: Sequence[Facts]) -> None:
@@ -122,17 +134,14 @@ def _not_wide_with_nulls(known: Sequence[Facts]) -> None:
 
 def _pair_equal(rule: Rule, context: Context) -> Callable[[], Judging]:
     columns = _pair(rule, context)
-    first, second = _alike(columns)
-    return _judging(rule, context, columns, f"{first} = {second}", _not_wide_if_mixed)
+    return _comparing(rule, context, columns, "=", _not_wide_if_mixed)
 
 
 def _pair_greater(rule: Rule, context: Context) -> Callable[[], Judging]:
     columns = _pair(rule, context)
     for column in columns:
         require(column, *NUMBERS, Kind.TIME)  # pandas cannot order null and a string
-    first, second = _alike(columns)
-    operator = ">=" if rule.resolved.get("or_equal") else ">"
-    return _judging(rule, context, columns, f"{first} {operator} {second}", _not_wide_with_nulls)
+    return _comparing(rule, context, columns, ">=" if rule.resolved.get("or_equal") else ">", _not_wide_with_nulls)
 
 
 def _pair_in_set(rule: Rule, context: Context) -> Callable[[], Judging]:

@@ -120,6 +120,8 @@ def _numpy(column: Column) -> Any:
 
 
 def _of_type(rule: Rule, context: Context) -> Callable[[], Judging]:
+    if rule.resolved.get("type_") in ("object", "object_"):
+        raise NotCompiled("what is an object is for NumPy to say")
     column, types = context.column(rule), _types(rule.resolved.get("type_"))
     if column.kind is Kind.TIME:
         return _at_once(Outcome("Timestamp" in types, {"observed_value": "Timestamp"}))

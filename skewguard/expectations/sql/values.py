@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from skewguard.expectations.frames import EXACT_FLOAT
-from skewguard.expectations.sql.asks import Counts, First, Groups, Judging, both, count
+from skewguard.expectations.sql.asks import Answers, Ask, Counts, Few, First, Groups, Judging, both, count
 from skewguard.expectations.sql.columns import EPOCH, NUMBERS, Column, Kind
 from skewguard.expectations.sql.conditions import condition
 from skewguard.expectations.sql.context import (
@@ -20,81 +20,108 @@ from skewguard.expectations.sql.context import (
     facts,
     members,
     mostly,
+    present,
+    require,
 )
 from skewguard.expectations.sql.outcomes import Counted, map_outcome
 from skewguard.expectations.sql.predicates import PREDICATES
 from skewguard.expectations.suites import Rule
 
+_LARGEST_SINGLE = 3.4028234663852886e38
 
-def _judging(
-    rule: Rule, context: Context, column: Column, bad: str, *, of_nulls: bool = False
-) -> Callable[[], Judging]:
-    """A rule whose unexpected rows are those where ``bad`` is true; ``of_nulls``: it judges all rows."""
+
+def _judging(rule: Rule, context: Context, column: Column, expected: str) -> Callable[[], Judging]:
+    """A rule on values: ``expected`` is SQL that is true for those that are as expected, and never for missing ones."""
     where, share = condition(rule, context), mostly(rule)
-    rows, judged, unexpected = count(both(where)), count(both(where, column.present)), both(where, bad)
+    rows, judged, good = count(both(where)), present(column, where), count(both(where, expected))
+    first = First((column.value_or_null,), both(where, column.present, f"({expected}) IS NOT TRUE"))
 
     def judging() -> Judging:
-        got = yield [*fact_asks(column), rows, judged, count(unexpected)]
-        known, found = facts(column, got), got[count(unexpected)]
-        first = First((column.value_or_null,), unexpected)
-        shown = (yield [first])[first] if found else []
-        counted = Counted(got[rows], None if of_nulls else got[judged], found)
-        return map_outcome(counted, share, [(row, known.told(value)) for row, value in shown])
+        got = yield [rows, judged, good]
+        bad = got[judged] - got[good]
+        shown = yield from first_told(column, first, bad)
+        return map_outcome(Counted(got[rows], got[judged], bad), share, shown)
 
     return judging
 
 
-def _is_null(rule: Rule, context: Context) -> Callable[[], Judging]:
-    column = context.of_kind(rule, *(kind for kind in Kind if kind is not Kind.OTHER))
-    return _judging(rule, context, column, column.present, of_nulls=True)
+def first_told(column: Column, first: First, bad: int) -> Generator[Sequence[Ask], Answers, list[tuple[int, Any]]]:
+    """(Row number, value) of the first unexpected rows, of which there are ``bad``."""
+    if not bad:
+        return []
+    got = yield [*fact_asks(column), first]
+    known = facts(column, got)
+    return [(row, known.told(value)) for row, value in got[first]]
 
 
-def _is_not_null(rule: Rule, context: Context) -> Callable[[], Judging]:
-    column = context.column(rule)
-    return _judging(rule, context, column, column.missing, of_nulls=True)
+def _nullness(*, wanted: bool) -> Compile:
+    """A rule on nulls, which judges all rows; ``wanted``: that there are values."""
+
+    def compile_rule(rule: Rule, context: Context) -> Callable[[], Judging]:
+        column = context.column(rule)
+        if not wanted and column.kind is Kind.OTHER:
+            require(column, *(kind for kind in Kind if kind is not Kind.OTHER))
+        where, share = condition(rule, context), mostly(rule)
+        rows, there = count(both(where)), present(column, where)
+        first = First((column.value_or_null,), both(where, column.missing if wanted else column.present))
+
+        def judging() -> Judging:
+            got = yield [rows, there]
+            bad = got[rows] - got[there] if wanted else got[there]
+            shown = yield from first_told(column, first, bad)
+            return map_outcome(Counted(got[rows], None, bad), share, shown)
+
+        return judging
+
+    return compile_rule
 
 
 def _between(rule: Rule, context: Context) -> Callable[[], Judging]:
     column = context.of_kind(rule, Kind.WHOLE, Kind.REAL, Kind.TIME, Kind.BOOL)
     low, high = bounds(rule, column)
-    strict = [bool(rule.resolved.get(key)) for key in ("strict_min", "strict_max")]
-    if column.kind is Kind.BOOL:
-        require_number(low, high)
-        return _judging(rule, context, column, _outside(context, f"{column.sql}::INTEGER", (low, high), strict))
     if column.kind is Kind.TIME:
         low, high = (None if bound is None else as_count(bound, column) for bound in (low, high))
     require_number(low, high)
+    strict = (bool(rule.resolved.get("strict_min")), bool(rule.resolved.get("strict_max")))
     if column.kind is Kind.REAL:
-        # DuckDB sorts NaN above everything
-        beyond = [
-            both(
-                f"{column.value} {operator} {context.bind(float(bound))}",
-                None if operator[0] == "<" else column.present,
-            )
-            for operator, bound in (("<=" if strict[0] else "<", low), (">=" if strict[1] else ">", high))
-            if bound is not None
-        ]
-        return _judging(rule, context, column, " OR ".join(beyond))
-    return _judging(rule, context, column, _outside(context, column.value, (low, high), strict))
+        return _judging(rule, context, column, _within_floats(context, column, (low, high), strict))
+    value = f"{column.sql}::INTEGER" if column.kind is Kind.BOOL else column.value
+    return _judging(rule, context, column, _within(context, value, (low, high), strict))
 
 
-def _outside(context: Context, value: str, limits: tuple[Any, Any], strict: list[bool]) -> str:
-    """SQL: whether a whole number is outside of bounds, which are made whole first: exact, however large it is."""
+def _within_floats(context: Context, column: Column, limits: tuple[Any, Any], strict: tuple[bool, bool]) -> str:
+    low, high = (None if limit is None else _float(context, column, limit) for limit in limits)
+    value = column.sql if column.is_single else column.value
+    parts = [] if low is None else [f"{value} {'>' if strict[0] else '>='} {low}"]
+    # DuckDB sorts NaN above everything
+    parts.append(column.present if high is None else f"{value} {'<' if strict[1] else '<='} {high}")
+    return both(*parts)
+
+
+def _float(context: Context, column: Column, limit: float) -> str:
+    if column.is_single:
+        limit = math.copysign(math.inf, limit) if abs(limit) > _LARGEST_SINGLE else limit
+        return f"{context.bind(float(limit))}::FLOAT"
+    return context.bind(float(limit))
+
+
+def _within(context: Context, value: str, limits: tuple[Any, Any], strict: tuple[bool, bool]) -> str:
+    """SQL: whether a whole number is within bounds, which are made whole first: exact, however large it is."""
     low, high = limits
     parts = []
     if low is not None:
         least = low if math.isinf(low) else math.floor(low) + 1 if strict[0] else math.ceil(low)
-        parts.append(_compare(context, value, "<", least))
+        parts.append(_compare(context, value, ">=", least))
     if high is not None:
         most = high if math.isinf(high) else math.ceil(high) - 1 if strict[1] else math.floor(high)
-        parts.append(_compare(context, value, ">", most))
-    return " OR ".join(parts)
+        parts.append(_compare(context, value, "<=", most))
+    return both(*parts, f"{value} IS NOT NULL" if not parts else None)
 
 
 def _compare(context: Context, value: str, operator: str, bound: float) -> str:
     if -(2**63) <= bound < 2**64:
         return f"{value} {operator} {context.bind(int(bound))}"
-    every = (operator == "<") == (bound > 0)  # a bound beyond all that a column can hold
+    every = (operator == "<=") == (bound > 0)  # a bound beyond all that a column can hold
     return f"{value} IS NOT NULL" if every else "false"
 
 
@@ -145,29 +172,46 @@ def _may_equal(column: Column, value: Any) -> bool:
 def _membership(*, inside: bool) -> Compile:
     def compile_rule(rule: Rule, context: Context) -> Callable[[], Judging]:
         column = context.of_kind(rule, Kind.WHOLE, Kind.REAL, Kind.TEXT, Kind.BOOL)
-        member = in_set(column, members(rule, column), context)
-        bad = both(column.present, f"NOT ({member})" if inside else member)
-        return _judging(rule, context, column, bad)
+        values = members(rule, column)
+        member = in_set(column, values, context)
+        in_sql = _judging(rule, context, column, member if inside else both(column.present, f"NOT ({member})"))
+        if column.kind is not Kind.TEXT:
+            return in_sql
+        wanted = {value for value in values if isinstance(value, str)}
+        in_python = _by_value(rule, context, column, lambda value: (value in wanted) is inside)
+
+        def judging() -> Judging:
+            few = Few(column.sql)  # strings are quicker grouped than compared, where they are few
+            return (yield from in_python() if (yield [few])[few] else in_sql())
+
+        return judging
 
     return compile_rule
 
 
 def _lengths(rule: Rule, context: Context) -> Callable[[], Judging]:
     column = context.of_kind(rule, Kind.TEXT)
-    strict = [bool(rule.resolved.get(key)) for key in ("strict_min", "strict_max")]
+    strict = (bool(rule.resolved.get("strict_min")), bool(rule.resolved.get("strict_max")))
     require_number(*bounds(rule))
-    return _judging(rule, context, column, _outside(context, f"length({column.sql})", bounds(rule), strict))
+    return _judging(rule, context, column, _within(context, f"length({column.sql})", bounds(rule), strict))
 
 
 def _length(rule: Rule, context: Context) -> Callable[[], Judging]:
     column, value = context.of_kind(rule, Kind.TEXT), rule.resolved.get("value")
-    require_number(value)
-    return _judging(rule, context, column, f"length({column.sql}) <> {context.bind(float(value))}")  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise NotCompiled(f"the length is {value!r}")
+    whole = math.isfinite(value) and value == int(value)
+    equal = _within(context, f"length({column.sql})", (value, value), (False, False)) if whole else "false"
+    return _judging(rule, context, column, equal)
 
 
 def _in_python(rule: Rule, context: Context) -> Callable[[], Judging]:
-    """Python judges the distinct values: what regular expressions and dates mean is Python's to say, not DuckDB's."""
-    column, holds = context.of_kind(rule, Kind.TEXT), PREDICATES[rule.type](rule)
+    """What regular expressions and dates mean is Python's to say, not DuckDB's."""
+    return _by_value(rule, context, context.of_kind(rule, Kind.TEXT), PREDICATES[rule.type](rule))
+
+
+def _by_value(rule: Rule, context: Context, column: Column, holds: Callable[[str], bool]) -> Callable[[], Judging]:
+    """A rule on strings whose distinct values Python judges."""
     where, share = condition(rule, context), mostly(rule)
     rows, values = count(both(where)), Counts(column.sql, both(where, column.present))
 
@@ -178,7 +222,7 @@ def _in_python(rule: Rule, context: Context) -> Callable[[], Judging]:
         shown = []
         if wrong:
             among = context.bind([value for value, _ in wrong])
-            first = First((column.sql,), both(where, f"{column.sql} IN (SELECT unnest({among}))"))
+            first = First((column.sql,), both(where, f"{column.sql} IN (SELECT unnest({among}))"), joined=True)
             shown = (yield [first])[first]
         return map_outcome(counted, share, shown)
 
@@ -188,24 +232,22 @@ def _in_python(rule: Rule, context: Context) -> Callable[[], Judging]:
 def _unique(rule: Rule, context: Context) -> Callable[[], Judging]:
     column = context.of_kind(rule, *NUMBERS, Kind.TEXT, Kind.BOOL, Kind.TIME)
     where, share = condition(rule, context), mostly(rule)
-    rows, domain = count(both(where)), both(where, column.present)
-    judged = count(domain)
+    rows, judged, domain = count(both(where)), present(column, where), both(where, column.present)
     groups = Groups((column.value,), domain)
     first = First((column.value,), domain, repeated=(column.value,))
 
     def judging() -> Judging:
-        got = yield [*fact_asks(column), rows, judged, groups]
-        known, repeated = facts(column, got), got[groups][1]
-        shown = (yield [first])[first] if repeated else []
-        counted = Counted(got[rows], got[judged], repeated)
-        return map_outcome(counted, share, [(row, known.told(value)) for row, value in shown])
+        got = yield [rows, judged, groups]
+        repeated = got[groups][1]
+        shown = yield from first_told(column, first, repeated)
+        return map_outcome(Counted(got[rows], got[judged], repeated), share, shown)
 
     return judging
 
 
 RULES: dict[str, Compile] = {
-    "expect_column_values_to_be_null": _is_null,
-    "expect_column_values_to_not_be_null": _is_not_null,
+    "expect_column_values_to_be_null": _nullness(wanted=False),
+    "expect_column_values_to_not_be_null": _nullness(wanted=True),
     "expect_column_values_to_be_between": _between,
     "expect_column_values_to_be_in_set": _membership(inside=True),
     "expect_column_values_to_not_be_in_set": _membership(inside=False),
