@@ -47,7 +47,6 @@ NIGHTLY = {
 }  # fmt: skip
 """Expectations that are about more than one row, and why."""
 
-_SETS = ("value_set", "value_pairs_set")
 _SCHEMA = "expect_column_values_to_match_json_schema"
 
 
@@ -88,7 +87,7 @@ def _compiled(rule: Rule, dtypes: Mapping[str, str], of_type: Node | str | None)
         check = _typed(of_type) if of_type is not None else _check(rule, dtypes)
         # GX judges the declared type of such a column, whatever the condition says
         about_dtype = isinstance(check, checks.OfType) and check.nulls
-        condition = None if about_dtype else _condition(rule.kwargs.get("row_condition"), dtypes)
+        condition = None if about_dtype else _condition(rule.resolved.get("row_condition"), dtypes)
     except _Unsupported as why:
         return _row_rule(rule, "unsupported", str(why))
     for node in (check, condition):
@@ -123,8 +122,7 @@ def _typed(of_type: Node | str) -> Node:
 
 
 def _check(rule: Rule, dtypes: Mapping[str, str]) -> Node:
-    # a set as it was written: NumPy takes 2 and 2.0 for different reasons to compare as doubles
-    asked = {**rule.resolved, **{key: rule.kwargs[key] for key in _SETS if key in rule.kwargs}}
+    asked = rule.resolved
     if rule.type in _COLUMN_CHECKS:
         return _COLUMN_CHECKS[rule.type](asked["column"], asked, dtypes[asked["column"]])
     ignore = asked.get("ignore_row_if")
@@ -152,9 +150,7 @@ def _between(column: str, asked: Mapping[str, Any], dtype: str) -> Node:
 def _bound(value: Any, dtype: str) -> Any:
     if isinstance(value, str):
         return _time(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    return as_single(value) if dtype == "FLOAT" else float(value)  # GX keeps bounds as doubles
+    return as_single(value) if dtype == "FLOAT" else value
 
 
 def _time(text: str) -> datetime:

@@ -13,7 +13,6 @@ from skewguard.expectations.rows.fitting import family
 GLOBALS: Final[Mapping[str, Any]] = {
     "__builtins__": {},
     "Exception": Exception,
-    "float": float,
     "length": len,
     "text": str,
     "type": type,
