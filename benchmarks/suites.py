@@ -148,7 +148,7 @@ def scan(form: str, folder: Path) -> tuple[float, Any]:
     opened = open_source(source)
     columns = list(columns_of(opened).values())
     with connect() as con:
-        rows = opened.attach(con, columns)
+        rows = opened.attach(con, columns).sql
         asked = [f"max({c.sql})" for c in columns] + [f"min({c.sql})" for c in columns[:4]]
         con.execute(f"SELECT {', '.join(asked)} FROM ({rows})").fetchall()
     return time.perf_counter() - started, None

@@ -14,10 +14,11 @@ from typing import Any
 from skewguard.expectations.frames import EXACT_FLOAT
 from skewguard.expectations.outcome import PARTIAL, Outcome
 from skewguard.expectations.sql.asks import (
+    About,
     Answers,
     Ask,
+    Centre,
     Counts,
-    Groups,
     Judging,
     LeftToGx,
     Ranked,
@@ -28,9 +29,9 @@ from skewguard.expectations.sql.asks import (
 )
 from skewguard.expectations.sql.columns import NUMBERS, Column, Facts, Kind
 from skewguard.expectations.sql.conditions import condition
-from skewguard.expectations.sql.context import Compile, Context, NotCompiled, bounds, fact_asks, facts, members, present
+from skewguard.expectations.sql.context import Compile, Context, NotCompiled, bounds, members, present
 from skewguard.expectations.sql.outcomes import Limits, between_outcome
-from skewguard.expectations.sql.values import as_count, require_number
+from skewguard.expectations.sql.values import as_count, grouped, require_number
 from skewguard.expectations.suites import Rule
 
 _EPSILON = 2.0**-52
@@ -52,11 +53,11 @@ def _extreme(function: str) -> Compile:
         else:
             limits = limits_of(rule, column)
         real = column.present if column.kind is Kind.REAL else None
-        ask = total(f"{function}({column.value})", both(condition(rule, context), real))
+        about, ask = About(column), total(f"{function}({column.value})", both(condition(rule, context), real))
 
         def judging() -> Judging:
-            got = yield [*fact_asks(column), ask]
-            known = facts(column, got)
+            got = yield [about, ask]
+            known = got[about]
             if known.is_wide and known.nulls:
                 raise LeftToGx(f"{column.name} holds nulls beside whole numbers that no double holds")
             return between_outcome(got[ask], limits, known.told(got[ask]))
@@ -83,12 +84,12 @@ class _Sums:
 
 def _summed(column: Column, where: str | None) -> Generator[Sequence[Ask], Answers, _Sums]:
     """Asks for the sums; once more, without NaN, where there was any. Raises LeftToGx for what is no finite float."""
-    asks = _sum_asks(column, both(where))
-    got = yield [*fact_asks(column), *asks]
+    about, asks = About(column), _sum_asks(column, both(where))
+    got = yield [about, *asks]
     if got[asks[2]] is not None and math.isnan(got[asks[2]]):
         asks = _sum_asks(column, both(where, column.present))
-        got |= yield asks
-    known = facts(column, got)
+        got = got | (yield asks)
+    known = got[about]
     _refuse_wide(known)
     rows, added, size = (got[ask] for ask in asks)
     if rows and not math.isfinite(size):
@@ -151,29 +152,48 @@ def _stdev(rule: Rule, context: Context) -> Callable[[], Judging]:
     limits = limits_of(rule, column)
 
     def judging() -> Judging:
-        found = yield from _summed(column, where)
+        near = Centre(column.value)
+        centre = (yield [near])[near]
+        apart, domain = f"({column.value} - {context.bind(centre)})", both(where, column.present)
+        asks = [total(f"sum({apart})", domain), total(f"sum({apart} * {apart})", domain)]
+        got, found = yield from _beside(_summed(column, where), asks)
         if found.rows < 2:
             return between_outcome(None, limits)
-        apart = f"({column.value} - {context.bind(float(found.sum) / found.rows)})"
-        ask = total(f"sum({apart} * {apart})", both(where, column.present))
-        squares = (yield [ask])[ask]
+        shift, squares = (float(got[ask]) for ask in asks)
         if not math.isfinite(squares):
             raise LeftToGx("squares beyond every double")
-        deviation = math.sqrt(squares / (found.rows - 1))
-        errors = 2 * (found.rows + 4) * _EPSILON * deviation + found.slack / found.rows
+        around = squares - shift * shift / found.rows
+        if around < squares / 100:  # the first rows told little of the rest; once more from their true mean
+            again = f"({column.value} - {context.bind(float(found.sum) / found.rows)})"
+            ask = total(f"sum({again} * {again})", domain)
+            around = float((yield [ask])[ask])
+        deviation = math.sqrt(around / (found.rows - 1))
+        errors = 200 * (found.rows + 4) * _EPSILON * deviation + found.slack / found.rows
         return _sure(deviation, limits, errors)
 
     return judging
 
 
+def _beside(
+    sums: Generator[Sequence[Ask], Answers, _Sums], asks: Sequence[Ask]
+) -> Generator[Sequence[Ask], Answers, tuple[Answers, _Sums]]:
+    """The sums, and what is asked beside them in the same round."""
+    first = got = yield [*next(sums), *asks]
+    try:
+        while True:
+            got = yield sums.send(got)
+    except StopIteration as finished:
+        return first, finished.value
+
+
 def _median(rule: Rule, context: Context) -> Callable[[], Judging]:
     column, where = context.of_kind(rule, *NUMBERS), condition(rule, context)
     limits = limits_of(rule, column)
-    ask = Ranked(column.value, both(where, column.present), _middle)
+    about, ask = About(column), Ranked(column.value, both(where, column.present), _middle)
 
     def judging() -> Judging:
-        got = yield [*fact_asks(column), ask]
-        _refuse_wide(facts(column, got))
+        got = yield [about, ask]
+        _refuse_wide(got[about])
         middle = got[ask]
         return between_outcome((float(middle[0]) + float(middle[1])) / 2 if middle else None, limits)
 
@@ -194,15 +214,18 @@ def _quantiles(rule: Rule, context: Context) -> Callable[[], Judging]:
         raise NotCompiled("the quantiles are not between 0 and 1")
     require_number(*(bound for pair in allowed for bound in pair))
     # pandas makes percentages of quantiles, and NumPy quantiles of these
-    ask = Ranked(
-        column.value,
-        both(where, column.present),
-        lambda rows: [round((rows - 1) * (q * 100.0 / 100.0)) for q in quantiles],
+    about, ask = (
+        About(column),
+        Ranked(
+            column.value,
+            both(where, column.present),
+            lambda rows: [round((rows - 1) * (q * 100.0 / 100.0)) for q in quantiles],
+        ),
     )
 
     def judging() -> Judging:
-        got = yield [*fact_asks(column), ask]
-        known = facts(column, got)
+        got = yield [about, ask]
+        known = got[about]
         _refuse_wide(known)
         if not got[ask]:
             raise LeftToGx("there are no values, of which pandas makes more or fewer missing ones")
@@ -237,9 +260,10 @@ def _distinct_share(rule: Rule, context: Context) -> Callable[[], Judging]:
 def _of_groups(rule: Rule, context: Context, statistic: Callable[[int, int], float]) -> Callable[[], Judging]:
     column, limits = context.of_kind(rule, *(kind for kind in Kind if kind is not Kind.OTHER)), limits_of(rule)
     where = condition(rule, context)
-    groups, there = Groups((column.value,), both(where, column.present)), present(column, where)
+    domain, there = both(where, column.present), present(column, where)
 
     def judging() -> Judging:
+        groups = yield from grouped(column, domain)
         got = yield [groups, there]
         return between_outcome(statistic(got[groups][0], got[there]), limits)
 
@@ -266,17 +290,26 @@ def _of_values(verdict: Verdict) -> Compile:
     def compile_rule(rule: Rule, context: Context) -> Callable[[], Judging]:
         column = context.of_kind(rule, *NUMBERS, Kind.TEXT, Kind.BOOL)
         wanted, ties = members(rule, column), bool(rule.kwargs.get("ties_okay"))
-        ask = Counts(column.value, both(condition(rule, context), column.present))
+        domain = both(condition(rule, context), column.present)
 
         def judging() -> Judging:
-            got = yield [*fact_asks(column), ask]
-            known = facts(column, got)
-            found = [(known.told(value), number) for value, number in got[ask]]
+            found = yield from _counted(column, domain)
             return verdict(found, wanted) if rule.type != _MOST_COMMON else _most_common(found, wanted, ties)
 
         return judging
 
     return compile_rule
+
+
+def _counted(column: Column, domain: str) -> Generator[Sequence[Ask], Answers, list[tuple[Any, int]]]:
+    """The distinct values of a column, each with its rows."""
+    if column.kind is Kind.BOOL:
+        sides = {value: count(both(domain, sql)) for value, sql in ((True, column.sql), (False, f"NOT {column.sql}"))}
+        got = yield list(sides.values())
+        return [(value, got[ask]) for value, ask in sides.items() if got[ask]]
+    about, counts = About(column), Counts(column.value, domain)
+    got = yield [about, counts]
+    return [(got[about].told(value), number) for value, number in got[counts]]
 
 
 _MOST_COMMON = "expect_column_most_common_value_to_be_in_set"

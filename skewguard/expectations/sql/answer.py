@@ -10,8 +10,11 @@ import numpy as np
 
 from skewguard.expectations.outcome import PARTIAL, Outcome
 from skewguard.expectations.sql.asks import (
+    QUICK,
+    About,
     Answers,
     Ask,
+    Centre,
     Counts,
     Few,
     First,
@@ -21,20 +24,20 @@ from skewguard.expectations.sql.asks import (
     Ranked,
     Total,
 )
+from skewguard.expectations.sql.columns import Column, Facts, Kind
 from skewguard.expectations.sql.plan import Compiled
+from skewguard.expectations.sql.source import Attached
 
-_WHOLE = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"})
 _FEW, _SAMPLE = 200, 10_000
-_DENSE = 4
-"""So many times as many places as values are a table worth having."""
 
 
 class Table:
-    """The rows of a suite in a connection; ``rows`` is SQL that selects their columns."""
+    """The rows of a suite in a connection."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, rows: str, parameters: Parameters) -> None:
+    def __init__(self, con: duckdb.DuckDBPyConnection, source: Attached, parameters: Parameters) -> None:
         self._con = con
-        self._rows = rows
+        self._source = source
+        self._rows = source.sql
         self._parameters = parameters
 
     def answers(self, asks: Iterable[Ask]) -> Answers:
@@ -50,7 +53,9 @@ class Table:
                 found[ask] = self._answer(ask)
         return found
 
-    def _answer(self, ask: Groups | Counts | Few | Ranked | First) -> Any:
+    def _answer(self, ask: Groups | Counts | Few | Centre | About | Ranked | First) -> Any:
+        if isinstance(ask, About):
+            return self._source.facts(ask.column) or self._facts(ask.column)
         if isinstance(ask, Groups):
             return self._groups(ask)
         if isinstance(ask, Counts):
@@ -58,30 +63,25 @@ class Table:
         if isinstance(ask, Few):
             first = f"SELECT {ask.key} AS v FROM ({self._rows}) LIMIT {_SAMPLE}"
             return self._fetch(f"SELECT count(DISTINCT v) <= {_FEW} FROM ({first})")[0][0]
+        if isinstance(ask, Centre):
+            first = f"SELECT {ask.key}::DOUBLE AS v FROM ({self._rows}) LIMIT {_SAMPLE}"
+            return self._fetch(f"SELECT avg(v) FROM ({first}) WHERE isfinite(v)")[0][0] or 0.0
         return self._ranked(ask) if isinstance(ask, Ranked) else self._first(ask)
 
+    def _facts(self, column: Column) -> Facts:
+        span = f"min({column.sql}), max({column.sql})" if column.kind is Kind.WHOLE else "NULL, NULL"
+        ((rows, there, low, high),) = self._fetch(f"SELECT count(*), count({column.sql}), {span} FROM ({self._rows})")
+        return Facts(column, rows, rows - there, low, high)
+
     def _groups(self, ask: Groups) -> tuple[int, int]:
-        if len(ask.keys) == 1:
-            dense = self._dense(ask)
-            if dense is not None:
-                return dense
-        keys = ", ".join(ask.keys)
-        groups = f"SELECT count(*) AS n FROM ({self._rows}) WHERE {ask.where} GROUP BY {keys}"
+        if ask.dense is not None:  # counted by their place: ten times as fast as by hash
+            counts = np.bincount(self._column(f"{ask.keys[0]} - ({ask.dense})", ask.where))
+            return int(np.count_nonzero(counts)), int(counts[counts > 1].sum())
+        groups = f"SELECT count(*) AS n FROM ({self._rows}) WHERE {ask.where} GROUP BY {', '.join(ask.keys)}"
         ((number, repeated),) = self._fetch(
             f"SELECT count(*), coalesce(sum(n) FILTER (WHERE n > 1), 0)::BIGINT FROM ({groups})"
         )
         return number, repeated
-
-    def _dense(self, ask: Groups) -> tuple[int, int] | None:
-        """The same for whole numbers that lie close together, counted by their place: ten times as fast as by hash."""
-        (key,) = ask.keys
-        ((low, high, rows, kind),) = self._fetch(
-            f"SELECT min({key}), max({key}), count(*), any_value(typeof({key})) FROM ({self._rows}) WHERE {ask.where}"
-        )
-        if kind not in _WHOLE or high - low > _DENSE * rows:
-            return None
-        counts = np.bincount(self._column(f"{key} - ({low})", ask.where))
-        return int(np.count_nonzero(counts)), int(counts[counts > 1].sum())
 
     def _ranked(self, ask: Ranked) -> list[Any]:
         values = self._column(ask.key, ask.where)
@@ -114,18 +114,24 @@ def judge_compiled(table: Table, compiled: Sequence[Compiled]) -> Mapping[int, O
     """What became of each rule, by position. Rules ask in rounds, all of them at once."""
     done: dict[int, Outcome | LeftToGx] = {}
     judging = {rule.position: rule.start() for rule in compiled}
-    got: Answers | None = None
+    asked: dict[int, Sequence[Ask]] = {}
+    got: Answers = {}
+    turn: Iterable[int] = list(judging)
     while judging:
-        asked: dict[int, Sequence[Ask]] = {}
-        for position, one in judging.items():
+        for position in turn:
             try:
-                asked[position] = next(one) if got is None else one.send(got)
+                one = judging[position]
+                asked[position] = one.send(got) if position in asked else next(one)
+                continue
             except StopIteration as finished:
                 done[position] = finished.value
             except LeftToGx as left:
                 done[position] = left
             except OverflowError as error:  # a time outside of Python's calendar
                 done[position] = LeftToGx(f"a value has no place in Python: {error}")
-        judging = {position: judging[position] for position in asked}
-        got = table.answers(ask for asks in asked.values() for ask in asks)
+            del judging[position]
+            asked.pop(position, None)
+        quick = [position for position, asks in asked.items() if all(isinstance(ask, QUICK) for ask in asks)]
+        turn = quick or list(asked)
+        got = table.answers(ask for position in turn for ask in asked[position])
     return done

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skewguard.expectations.outcome import Outcome
+from skewguard.expectations.sql.columns import Column
 
 _PARAMETER = re.compile(r"\$v\d+")
 
@@ -24,10 +25,14 @@ class Total:
 
 @dataclass(frozen=True)
 class Groups:
-    """The groups of rows with equal keys. Answer: (groups, rows in groups of more than one)."""
+    """The groups of rows with equal keys. Answer: (groups, rows in groups of more than one).
+
+    ``dense`` is the least value where the one key is of whole numbers that lie close together.
+    """
 
     keys: tuple[str, ...]
     where: str
+    dense: int | None = None
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,22 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class About:
+    """What is true of a whole column. Answer: its Facts; for whole numbers with their span."""
+
+    column: Column
+
+
+@dataclass(frozen=True)
 class Few:
     """Whether the first rows of a column have few distinct values. Answer: True or False."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Centre:
+    """The mean of the finite values in the first rows of a numeric column. Answer: a float, 0 where there is none."""
 
     key: str
 
@@ -70,7 +89,9 @@ class First:
     joined: bool = False
 
 
-Ask = Total | Groups | Counts | Few | Ranked | First
+Ask = Total | Groups | Counts | Few | Centre | About | Ranked | First
+QUICK = (Few, Centre, About)
+"""Questions that need no scan: answered first, so that what follows from them is asked in the same scan as the rest."""
 Answers = dict[Ask, Any]
 
 

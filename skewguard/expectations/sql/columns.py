@@ -15,6 +15,8 @@ import pyarrow as pa
 from skewguard.expectations.frames import EXACT_FLOAT
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DENSE = 4
+"""So many times as many places as values."""
 
 
 class Kind(Enum):
@@ -112,6 +114,7 @@ class Facts:
     """What is true of a whole column and decides the NumPy dtype that GX sees: nulls, the span of whole numbers."""
 
     column: Column
+    rows: int
     nulls: int = 0
     low: int | None = None
     high: int | None = None
@@ -124,14 +127,22 @@ class Facts:
         )
 
     @property
+    def is_dense(self) -> bool:
+        """Whether its whole numbers lie so close together that a table of them by their place is worth having."""
+        if self.low is None or self.high is None or self.is_wide:
+            return False
+        return self.high - self.low <= _DENSE * self.rows
+
+    @property
     def as_float(self) -> bool:
         """Whether whole numbers are floats in the frame, because of nulls beside them."""
         return self.column.kind is Kind.WHOLE and self.nulls > 0 and not self.is_wide
 
     def told(self, raw: Any) -> Any:
-        """A value that DuckDB gave, as a result of GX has it (times as aware datetimes); None for what is missing."""
+        """A value that DuckDB gave, as GX's frame has it; times as aware datetimes."""
         if raw is None or raw != raw:
-            return None
+            # a NaN of its own, as NumPy gives them: GX counts them one by one
+            return float("nan") if self.as_float or self.column.kind is Kind.REAL else None
         if self.as_float:
             return float(raw)
         return self._moment(raw) if self.column.kind is Kind.TIME else raw

@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skewguard.expectations.single import as_single
-from skewguard.expectations.sql.asks import Answers, Judging, Parameters, Total, both, count
-from skewguard.expectations.sql.columns import Column, Facts, Kind
+from skewguard.expectations.sql.asks import Judging, Parameters, Total, both, count
+from skewguard.expectations.sql.columns import Column, Kind
 from skewguard.expectations.suites import Rule
-
-ROWS = Total("count(*)")
 
 
 class NotCompiled(Exception):  # noqa: N818  (no error: GX runs the rule)
@@ -32,7 +30,14 @@ class Context:
 
     def column(self, rule: Rule, key: str = "column") -> Column:
         """The column that an argument names."""
-        return self.columns[rule.kwargs[key]]
+        return self.named(rule.kwargs[key])
+
+    def named(self, name: str) -> Column:
+        """The column of a name; raises NotCompiled where DuckDB cannot read it as it is."""
+        column = self.columns[name]
+        if column.opaque:
+            raise NotCompiled(f"DuckDB does not read {name} ({column.type}) as it is")
+        return column
 
     def of_kind(self, rule: Rule, *kinds: Kind) -> Column:
         """The rule's column; raises NotCompiled where it is not of one of these kinds."""
@@ -53,24 +58,6 @@ def require(column: Column, *kinds: Kind) -> None:
     """Raises NotCompiled where a column is not of one of these kinds."""
     if column.kind not in kinds:
         raise NotCompiled(f"{column.name} ({column.type}) holds {column.kind.value}")
-
-
-def fact_asks(*columns: Column) -> list[Total]:
-    """What has to be asked for ``facts``: of whole numbers, nulls and span."""
-    asks = []
-    for column in columns:
-        if column.kind is Kind.WHOLE:
-            asks += [ROWS, Total(f"count({column.sql})")]
-            asks += [] if column.is_narrow else [Total(f"min({column.sql})"), Total(f"max({column.sql})")]
-    return asks
-
-
-def facts(column: Column, got: Answers) -> Facts:
-    """The facts about a column, from the answers to ``fact_asks``."""
-    if column.kind is not Kind.WHOLE:
-        return Facts(column)
-    nulls = got[ROWS] - got[Total(f"count({column.sql})")]
-    return Facts(column, nulls, got.get(Total(f"min({column.sql})")), got.get(Total(f"max({column.sql})")))
 
 
 def present(column: Column, where: str | None) -> Total:

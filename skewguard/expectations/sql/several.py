@@ -7,10 +7,10 @@ from itertools import combinations
 from typing import Any
 
 from skewguard.expectations.frames import EXACT_FLOAT
-from skewguard.expectations.sql.asks import First, Groups, Judging, LeftToGx, both, count
+from skewguard.expectations.sql.asks import About, First, Groups, Judging, LeftToGx, both, count
 from skewguard.expectations.sql.columns import NUMBERS, Column, Facts, Kind
 from skewguard.expectations.sql.conditions import condition
-from skewguard.expectations.sql.context import Compile, Context, NotCompiled, fact_asks, facts, mostly, require
+from skewguard.expectations.sql.context import Compile, Context, NotCompiled, mostly, require
 from skewguard.expectations.sql.outcomes import Counted, map_outcome
 from skewguard.expectations.sql.values import in_set
 from skewguard.expectations.suites import Rule
@@ -32,7 +32,7 @@ def _listed(rule: Rule, context: Context) -> list[Column]:
     names = rule.kwargs.get("column_list")
     if not isinstance(names, list | tuple) or len(set(names)) != len(names):
         raise NotCompiled("the columns are not a list of different names")
-    return [context.columns[name] for name in names]
+    return [context.named(name) for name in names]
 
 
 def _domain(rule: Rule, columns: Sequence[Column]) -> str:
@@ -68,12 +68,13 @@ def _counting(
     rule: Rule, context: Context, columns: Sequence[Column], sides: tuple[str, str, str], careful: Careful
 ) -> Callable[[], Judging]:
     (domain, expected, wanted), share = sides, mostly(rule)
+    abouts = [About(column) for column in columns]
     rows, judged, good = count(both(condition(rule, context))), count(domain), count(wanted)
     first = First(tuple(column.value_or_null for column in columns), both(domain, f"({expected}) IS NOT TRUE"))
 
     def judging() -> Judging:
-        got = yield [*fact_asks(*columns), rows, judged, good]
-        known, bad = [facts(column, got) for column in columns], got[judged] - got[good]
+        got = yield [*abouts, rows, judged, good]
+        known, bad = [got[about] for about in abouts], got[judged] - got[good]
         careful(known)
         shown = (yield [first])[first] if bad else []
         return map_outcome(Counted(got[rows], got[judged], bad), share, _rows(rule, known, shown))
@@ -210,13 +211,13 @@ def _unique_records(rule: Rule, context: Context) -> Callable[[], Judging]:
     columns, where, share = _listed(rule, context), condition(rule, context), mostly(rule)
     for column in columns:
         require(column, *(kind for kind in Kind if kind is not Kind.OTHER))
-    keys = tuple(column.value_or_null for column in columns)
+    abouts, keys = [About(column) for column in columns], tuple(column.value_or_null for column in columns)
     rows, domain = count(both(where)), both(where, _domain(rule, columns))
     judged, groups, first = count(domain), Groups(keys, domain), First(keys, domain, repeated=keys)
 
     def judging() -> Judging:
-        got = yield [*fact_asks(*columns), rows, judged, groups]
-        known, repeated = [facts(column, got) for column in columns], got[groups][1]
+        got = yield [*abouts, rows, judged, groups]
+        known, repeated = [got[about] for about in abouts], got[groups][1]
         shown = (yield [first])[first] if repeated else []
         return map_outcome(Counted(got[rows], got[judged], repeated), share, _rows(rule, known, shown))
 

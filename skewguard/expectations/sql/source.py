@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from skewguard.errors import BadInputError, StoreUnavailableError
-from skewguard.expectations.sql.columns import Column, Kind, kind_of
+from skewguard.expectations.sql.columns import Column, Facts, Kind, kind_of
 
 Source: TypeAlias = pa.Table | str | Path | Sequence[str | Path] | duckdb.DuckDBPyRelation
 _VIEW = "rows_of_the_suite"
+
+
+@dataclass(frozen=True)
+class Attached:
+    """Rows that a connection knows: ``sql`` selects them as ``c<position>``; ``facts``: what is known unasked."""
+
+    sql: str
+    facts: Callable[[Column], Facts | None]
 
 
 class TableSource:
@@ -24,11 +34,21 @@ class TableSource:
         self._table = table
         self.schema: pa.Schema = table.schema
 
-    def attach(self, con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> str:
-        """Make the columns known to a connection; gives SQL that selects them as ``c<position>``."""
+    def attach(self, con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> Attached:
+        """Make the columns known to a connection."""
         arrays = [_readable(self._table.column(column.position)) for column in columns]
         con.register(_VIEW, pa.table(arrays, names=[column.sql for column in columns]))
-        return f"SELECT * FROM {_VIEW}"
+        return Attached(f"SELECT * FROM {_VIEW}", self._facts)
+
+    def _facts(self, column: Column) -> Facts | None:
+        values = self._table.column(column.position)
+        if pa.types.is_dictionary(column.type):
+            return None
+        facts = Facts(column, len(values), values.null_count)
+        if column.kind is not Kind.WHOLE or column.is_narrow:
+            return facts
+        span = pc.min_max(values).as_py()
+        return replace(facts, low=span["min"], high=span["max"])
 
     def rows(self) -> int:
         """The number of rows."""
@@ -46,23 +66,39 @@ class ParquetSource:
         self._paths = [str(path) for path in paths]
         if not self._paths:
             raise BadInputError("source", "no Parquet file", "at least one")
-        schemas = [_schema(path) for path in self._paths]
+        files = [_opened(path) for path in self._paths]
+        self._metadata = [file.metadata for file in files]
+        schemas = [file.schema_arrow for file in files]
         self.schema = schemas[0]
         for path, schema in zip(self._paths, schemas, strict=True):
             if not schema.equals(self.schema):
                 raise BadInputError(path, f"another schema than {self._paths[0]}", "files of one schema")
 
-    def attach(self, con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> str:
-        """Make the columns known to a connection; gives SQL that selects them as ``c<position>``."""
+    def attach(self, con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> Attached:
+        """Make the columns known to a connection."""
         con.execute("SET VARIABLE paths_of_the_suite = $paths", {"paths": self._paths})
         every = ", ".join(f"c{position}" for position in range(len(self.schema)))
         names = ", ".join(column.sql for column in columns)
         files = "read_parquet(getvariable('paths_of_the_suite'), hive_partitioning = false)"
-        return f"SELECT {names} FROM {files} AS files({every})"
+        return Attached(f"SELECT {names} FROM {files} AS files({every})", self._facts)
+
+    def _facts(self, column: Column) -> Facts | None:
+        """From the statistics in the files, where they are complete."""
+        signed = pa.types.is_signed_integer(column.type)
+        if column.kind is Kind.WHOLE and not signed:
+            return None
+        facts: Facts | None = Facts(column, self.rows())
+        for metadata in self._metadata:
+            if metadata.num_columns != len(self.schema):
+                return None
+            for group in range(metadata.num_row_groups):
+                part = metadata.row_group(group).column(column.position)
+                facts = None if facts is None else _with_statistics(facts, part.statistics, part.num_values)
+        return facts
 
     def rows(self) -> int:
         """The number of rows."""
-        return sum(int(pq.read_metadata(path).num_rows) for path in self._paths)
+        return sum(int(metadata.num_rows) for metadata in self._metadata)
 
     def read(self, names: Iterable[str]) -> pa.Table:
         """The columns of these names; of no names, the rows all the same."""
@@ -125,9 +161,23 @@ def _readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-def _schema(path: str) -> pa.Schema:
+def _with_statistics(facts: Facts, found: Any, values: int) -> Facts | None:
+    """The facts, and those of one more row group; None where its statistics do not tell."""
+    if found is None or not found.has_null_count:
+        return None
+    facts = replace(facts, nulls=facts.nulls + found.null_count)
+    if facts.column.kind is not Kind.WHOLE or found.null_count == values:
+        return facts
+    if not found.has_min_max:
+        return None
+    low = found.min if facts.low is None else min(facts.low, found.min)
+    high = found.max if facts.high is None else max(facts.high, found.max)
+    return replace(facts, low=low, high=high)
+
+
+def _opened(path: str) -> Any:
     try:
-        return pq.read_schema(path)
+        return pq.ParquetFile(path)
     except FileNotFoundError as error:
         raise BadInputError("source", f"{path!r}, which is not there", "a Parquet file") from error
     except (OSError, pa.ArrowInvalid) as error:

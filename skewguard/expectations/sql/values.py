@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from skewguard.expectations.frames import EXACT_FLOAT
-from skewguard.expectations.sql.asks import Answers, Ask, Counts, Few, First, Groups, Judging, both, count
+from skewguard.expectations.sql.asks import About, Answers, Ask, Counts, Few, First, Groups, Judging, both, count
 from skewguard.expectations.sql.columns import EPOCH, NUMBERS, Column, Kind
 from skewguard.expectations.sql.conditions import condition
 from skewguard.expectations.sql.context import (
@@ -16,8 +16,6 @@ from skewguard.expectations.sql.context import (
     Context,
     NotCompiled,
     bounds,
-    fact_asks,
-    facts,
     members,
     mostly,
     present,
@@ -49,8 +47,9 @@ def first_told(column: Column, first: First, bad: int) -> Generator[Sequence[Ask
     """(Row number, value) of the first unexpected rows, of which there are ``bad``."""
     if not bad:
         return []
-    got = yield [*fact_asks(column), first]
-    known = facts(column, got)
+    about = About(column)
+    got = yield [about, first]
+    known = got[about]
     return [(row, known.told(value)) for row, value in got[first]]
 
 
@@ -229,14 +228,23 @@ def _by_value(rule: Rule, context: Context, column: Column, holds: Callable[[str
     return judging
 
 
+def grouped(column: Column, domain: str) -> Generator[Sequence[Ask], Answers, Groups]:
+    """How to ask for the groups of a column."""
+    if column.kind is not Kind.WHOLE:
+        return Groups((column.value,), domain)
+    about = About(column)
+    known = (yield [about])[about]
+    return Groups((column.value,), domain, known.low if known.is_dense else None)
+
+
 def _unique(rule: Rule, context: Context) -> Callable[[], Judging]:
     column = context.of_kind(rule, *NUMBERS, Kind.TEXT, Kind.BOOL, Kind.TIME)
     where, share = condition(rule, context), mostly(rule)
     rows, judged, domain = count(both(where)), present(column, where), both(where, column.present)
-    groups = Groups((column.value,), domain)
     first = First((column.value,), domain, repeated=(column.value,))
 
     def judging() -> Judging:
+        groups = yield from grouped(column, domain)
         got = yield [rows, judged, groups]
         repeated = got[groups][1]
         shown = yield from first_told(column, first, repeated)
