@@ -51,11 +51,16 @@ def judge(table: pa.Table, suite: Suite, detail: str = "COMPLETE") -> dict[int, 
 
 
 def _judged(table: pa.Table, frame: Any, rules: Sequence[Rule], detail: str) -> dict[int, Outcome]:
-    outcomes = _run(table, frame, rules, detail)
-    broken = [rule for rule in rules if outcomes[rule.position].broke]
-    if len(rules) > 1:
-        for rule in broken:  # one that raises takes its neighbours with it
-            outcomes |= _run(table, frame, [rule], detail)
+    outcomes: dict[int, Outcome] = {}
+    left = list(rules)
+    while left:
+        # GX computes the quantiles of one rule for another on the same column, so that these do not run together
+        now = list({(rule.type, rule.columns): rule for rule in reversed(left)}.values())
+        left = [rule for rule in left if rule not in now]
+        outcomes |= _run(table, frame, now, detail)
+        for rule in now:
+            if len(now) > 1 and outcomes[rule.position].broke:  # one that raises takes its neighbours with it
+                outcomes |= _run(table, frame, [rule], detail)
     return outcomes
 
 
