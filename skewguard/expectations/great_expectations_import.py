@@ -15,15 +15,21 @@ _QUIET = {"GX_ANALYTICS_ENABLED": "false", "TQDM_DISABLE": "1"}
 
 @cache
 def load() -> SimpleNamespace:
-    """GX's parts that skewguard uses: ``Configuration``, ``Engine``, ``Validator``, ``NotFoundError``, ``known()``.
+    """GX's parts that skewguard uses.
 
     ``Configuration`` is ExpectationConfiguration, ``Engine`` PandasExecutionEngine, ``Validator`` GX's validator with
-    progress bars off, ``known()`` the sorted names of all registered expectations.
+    progress bars off, ``Result`` and ``SuiteResult`` its validation results, ``known()`` the sorted names of all
+    registered expectations, ``version`` its version.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
 
     import great_expectations.expectations  # noqa: F401  (registers the expectations)
+    from great_expectations import __version__
+    from great_expectations.core.expectation_validation_result import (
+        ExpectationSuiteValidationResult,
+        ExpectationValidationResult,
+    )
     from great_expectations.exceptions import ExpectationNotFoundError
     from great_expectations.execution_engine import PandasExecutionEngine
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
@@ -40,6 +46,9 @@ def load() -> SimpleNamespace:
         Configuration=ExpectationConfiguration,
         Engine=PandasExecutionEngine,
         Validator=QuietValidator,
+        Result=ExpectationValidationResult,
+        SuiteResult=ExpectationSuiteValidationResult,
         NotFoundError=ExpectationNotFoundError,
         known=lambda: sorted(list_registered_expectation_implementations()),
+        version=__version__,
     )
