@@ -70,7 +70,8 @@ class SkewGuard(Workspace):
 
         ``entity_df``: a pandas DataFrame, an Arrow table, or the path of a Parquet or CSV file, with the join keys, the
         request data of on-demand views, and a timestamp column; every other column (labels) is kept. ``allow`` is a
-        reason for which a closed gate is overridden; it is written into the contract. ``as_of`` is the moment for which
+        reason for which a closed gate is overridden; it is kept in the contract,
+        with what spoke against the training set. ``as_of`` is the moment for which
         the skew gate checks the online store where no verdict is stored yet.
         ``from_log`` (since, until; as in ``served``) takes the features from the serving log instead: exactly what was
         served, to the request of an entity row (column ``__request_id``, perhaps ``__row``) or else what was served
@@ -79,6 +80,7 @@ class SkewGuard(Workspace):
         """
         from skewguard import building
 
+        building.checked_reason(allow)
         self.check_policy()
         service = self.service(features)
         span = None if from_log is None else self.served_span(service.name, since=from_log[0], until=from_log[1])

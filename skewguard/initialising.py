@@ -7,24 +7,23 @@ touches no edit.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skewguard.config import POLICY_FILE
-from skewguard.errors import SuiteError, nearest
+from skewguard.errors import SuiteError
 from skewguard.expectations.author import propose_suite
 from skewguard.expectations.gx_context import read_context
 from skewguard.expectations.merge import Change, compare, merged, with_record
-from skewguard.expectations.suites import Suite, load_suite, parse_suite, suite_path
+from skewguard.expectations.names import strangers
+from skewguard.expectations.suites import load_suite, parse_suite, suite_path
 from skewguard.files import write_atomically
 from skewguard.first_policy import FIRST_POLICY
-from skewguard.offline.entity_rows import DEFAULT_TIMESTAMP
-from skewguard.profiled_rows import ProfiledRows, suite_names
+from skewguard.profiled_rows import ProfiledRows
 
 if TYPE_CHECKING:
-    from skewguard.definitions import ServiceDef
     from skewguard.workspace import Workspace
 
 
@@ -115,25 +114,16 @@ def propose(workspace: Workspace, service: str, rows: ProfiledRows) -> Proposal:
 def take_over(workspace: Workspace, service: str, source: Path, name: str | None) -> Proposal:
     """A suite of an existing GX 1.x file context as the service's. Raises SuiteError with every problem that it has."""
     document, origin = read_context(source, name)
-    remarks = tuple(_elsewhere(workspace.feast.service(service), parse_suite(document, origin)))
+    rules = parse_suite(document, origin).rules
+    found = [(rule.label, strangers(workspace.feast.service(service), rule)) for rule in rules]
+    remarks = tuple(
+        f"{label}: {told}; it is judged on training sets, and refused on one without it"
+        for label, told in found
+        if told
+    )
     told = f"the suite of {origin}, every argument written out"
     path = suite_path(workspace.path, service)
     return _beside(Proposal(service, path, {**document, "name": service}, own=True, told=told, remarks=remarks))
-
-
-def _elsewhere(service: ServiceDef, suite: Suite) -> Iterator[str]:
-    """What the suite says of columns that are none of the service's."""
-    features = [field.name for field in suite_names(service).values()]
-    known = {*features, DEFAULT_TIMESTAMP, *(f.name for f in (*service.join_keys, *service.request_fields))}
-    for rule in suite.rules:
-        for column in rule.columns:
-            if column not in known:
-                near = nearest(column, known)
-                yield (
-                    f"{rule.label}: {column!r} is no feature, join key or request data of {service.name!r}; it is "
-                    "judged on training sets, and refused on one without it"
-                    + (f". Did you mean {near!r}?" if near else "")
-                )
 
 
 def _beside(proposal: Proposal) -> Proposal:

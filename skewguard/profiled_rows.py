@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 
 from skewguard import dtypes
 from skewguard.collect import Progress
-from skewguard.definitions import FieldDef, ServiceDef
+from skewguard.definitions import ServiceDef
 from skewguard.errors import BadInputError, nearest
+from skewguard.expectations.names import suite_names
 from skewguard.offline.asof import point_in_time
 from skewguard.offline.entity_rows import (
     DEFAULT_TIMESTAMP,
@@ -60,13 +61,6 @@ class ProfiledRows:
     whole: bool
     told: str
     left_out: Mapping[str, str]
-
-
-def suite_names(service: ServiceDef) -> dict[str, FieldDef]:
-    """Full feature name -> the feature under the name that a suite uses: the short one, unless two would share it."""
-    full, short = service.outputs(True), service.outputs()
-    unique = len({f.name for f in short}) == len(short)
-    return {one.name: other for one, other in zip(full, short if unique else full, strict=True)}
 
 
 def from_training_set(service: ServiceDef, training_set: Any) -> ProfiledRows:

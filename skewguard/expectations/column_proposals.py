@@ -33,7 +33,7 @@ def column_entries(name: str, column: pa.ChunkedArray) -> Iterator[dict[str, Any
     kind = column.type
     type_name = _type_name(kind)
     if type_name is not None:
-        notes = f"The declared type ({kind}); another one means that a cast happened on the way."
+        notes = f"The declared type ({type_name}); another one means that a cast happened on the way."
         yield expectation("expect_column_values_to_be_of_type", "critical", notes, column=name, type_=type_name)
     values = column.drop_null()
     if pa.types.is_floating(kind):
