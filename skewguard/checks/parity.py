@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from skewguard.causes.catalogue import CATALOGUE
-from skewguard.causes.cells import DifferingCells, explain
+from skewguard.causes.cells import DifferingCells, Explained, explain
+from skewguard.causes.relation import Integers
 from skewguard.compare.columns import OtherFeatures
 from skewguard.compare.comparison import Comparison
 from skewguard.compare.sides import ViewSides
@@ -133,40 +135,47 @@ def _cell_findings(comparison: Comparison, by_feature: dict[str, dict[str, int]]
     sides = comparison.sides
     findings = []
     for index, feature in enumerate(sides.features):
-        cells = comparison.differing_cells(index)
-        if not cells.num_rows:
-            continue
-        ids = cells.column("row_id").to_numpy()
-        stale = _mask(cells, "stale")
-        explained: list[tuple[Cause, npt.NDArray[np.bool_], dict[str, Any]]] = []
-        if stale.any():
-            explained.append((Cause.NOT_MATERIALIZED, stale, {"watermark": iso(sides.watermark)}))
-        rest = cells.filter(pa.array(~stale))
-        for item in explain(_differing(comparison, index, rest)) if rest.num_rows else ():
-            mask = np.zeros(len(ids), dtype=bool)
-            mask[~stale] = item.mask
-            explained.append((item.cause, mask, item.evidence))
-        for cause, mask, evidence in _merged(explained):
-            count = int(mask.sum())
+        ids, explained = explained_cells(comparison, index)
+        for item in _merged(explained):
+            count, cause = int(item.mask.sum()), item.cause
             by_feature[feature.name][cause.value] = by_feature[feature.name].get(cause.value, 0) + count
-            samples = _samples(comparison, ids[mask][:SAMPLES].tolist(), index)
-            findings.append(make_finding(cause, comparison, feature.name, count, evidence, samples))
+            samples = _samples(comparison, ids[item.mask][:SAMPLES].tolist(), index)
+            findings.append(make_finding(cause, comparison, feature.name, count, item.evidence, samples))
     return findings
 
 
-def _merged(
-    explained: Sequence[tuple[Cause, npt.NDArray[np.bool_], dict[str, Any]]],
-) -> list[tuple[Cause, npt.NDArray[np.bool_], dict[str, Any]]]:
+def explained_cells(comparison: Comparison, index: int) -> tuple[Integers, list[Explained]]:
+    """The differing cells of one feature in rows that both sides hold: their row ids, and the causes over them."""
+    cells = comparison.differing_cells(index)
+    ids: Integers = cells.column("row_id").to_numpy()
+    explained: list[Explained] = []
+    if not cells.num_rows:
+        return ids, explained
+    stale = _mask(cells, "stale")
+    if stale.any():
+        watermark = iso(comparison.sides.watermark)
+        explained.append(Explained(Cause.NOT_MATERIALIZED, stale, {"watermark": watermark}))
+    rest = cells.filter(pa.array(~stale))
+    for item in explain(_differing(comparison, index, rest)) if rest.num_rows else ():
+        mask = np.zeros(len(ids), dtype=bool)
+        mask[~stale] = item.mask
+        explained.append(replace(item, mask=mask))
+    return ids, explained
+
+
+def _merged(explained: Sequence[Explained]) -> list[Explained]:
     """One entry a cause; where a second relation has the same cause, its evidence is kept under ``also``."""
-    merged: dict[Cause, tuple[npt.NDArray[np.bool_], dict[str, Any]]] = {}
-    for cause, mask, evidence in explained:
-        if cause not in merged:
-            merged[cause] = (mask, dict(evidence))
+    merged: dict[Cause, Explained] = {}
+    for item in explained:
+        before = merged.get(item.cause)
+        if before is None:
+            merged[item.cause] = replace(item, evidence=dict(item.evidence))
             continue
-        before, have = merged[cause]
-        new = {"also": [*have.get("also", ()), evidence]} if have.keys() & evidence.keys() else evidence
-        merged[cause] = (before | mask, {**have, **new})
-    return [(cause, mask, evidence) for cause, (mask, evidence) in merged.items()]
+        have, new = before.evidence, item.evidence
+        if have.keys() & new.keys():
+            new = {"also": [*have.get("also", ()), new]}
+        merged[item.cause] = Explained(item.cause, before.mask | item.mask, {**have, **new})
+    return list(merged.values())
 
 
 def _mask(table: pa.Table, column: str) -> npt.NDArray[np.bool_]:
