@@ -7,15 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-
 from skewguard.causes.catalogue import CATALOGUE
-from skewguard.causes.cells import DifferingCells, Explained, explain
-from skewguard.causes.relation import Integers
-from skewguard.compare.columns import OtherFeatures
+from skewguard.causes.cells import Explained
 from skewguard.compare.comparison import Comparison
+from skewguard.compare.explained import explained_cells
 from skewguard.compare.sides import ViewSides
 from skewguard.config import ServicePolicy
 from skewguard.contract import iso
@@ -144,25 +139,6 @@ def _cell_findings(comparison: Comparison, by_feature: dict[str, dict[str, int]]
     return findings
 
 
-def explained_cells(comparison: Comparison, index: int) -> tuple[Integers, list[Explained]]:
-    """The differing cells of one feature in rows that both sides hold: their row ids, and the causes over them."""
-    cells = comparison.differing_cells(index)
-    ids: Integers = cells.column("row_id").to_numpy()
-    explained: list[Explained] = []
-    if not cells.num_rows:
-        return ids, explained
-    stale = _mask(cells, "stale")
-    if stale.any():
-        watermark = iso(comparison.sides.watermark)
-        explained.append(Explained(Cause.NOT_MATERIALIZED, stale, {"watermark": watermark}))
-    rest = cells.filter(pa.array(~stale))
-    for item in explain(_differing(comparison, index, rest)) if rest.num_rows else ():
-        mask = np.zeros(len(ids), dtype=bool)
-        mask[~stale] = item.mask
-        explained.append(replace(item, mask=mask))
-    return ids, explained
-
-
 def _merged(explained: Sequence[Explained]) -> list[Explained]:
     """One entry a cause; where a second relation has the same cause, its evidence is kept under ``also``."""
     merged: dict[Cause, Explained] = {}
@@ -176,27 +152,6 @@ def _merged(explained: Sequence[Explained]) -> list[Explained]:
             new = {"also": [*have.get("also", ()), new]}
         merged[item.cause] = Explained(item.cause, before.mask | item.mask, {**have, **new})
     return list(merged.values())
-
-
-def _mask(table: pa.Table, column: str) -> npt.NDArray[np.bool_]:
-    return np.asarray(table.column(column).combine_chunks().to_numpy(zero_copy_only=False), dtype=bool)
-
-
-def _differing(comparison: Comparison, index: int, cells: pa.Table) -> DifferingCells:
-    feature = comparison.sides.features[index]
-    states = cells.column("state").combine_chunks().dictionary_encode()
-    return DifferingCells(
-        dtype=feature.dtype,
-        offline=cells.column("offline").combine_chunks(),
-        online=cells.column("online").combine_chunks(),
-        states=np.array(states.dictionary.to_pylist(), dtype=np.str_)[np.asarray(states.indices)],
-        superseded=_mask(cells, "superseded"),
-        created_late=_mask(cells, "created_late"),
-        population=comparison.population(feature.name),
-        rows=comparison.totals.present,
-        others=OtherFeatures(comparison, index, cells.column("row_id").to_numpy()),
-        corrected=comparison.corrected(cells),
-    )
 
 
 def _orphan_findings(comparison: Comparison) -> list[Finding]:
