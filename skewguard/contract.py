@@ -59,6 +59,16 @@ class FeatureContract:
         }
 
     @property
+    def view_profiles(self) -> dict[str, Mapping[str, Any]]:
+        """Profiles by view and feature, ``<view>__<feature>``, whatever alias the service uses for the view."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for alias, reads in self.projections.items():
+            for feature in reads["features"]:
+                if f"{alias}__{feature}" in self.profile:
+                    found.setdefault(f"{reads['view']}__{feature}", self.profile[f"{alias}__{feature}"])
+        return found
+
+    @property
     def digest(self) -> str:
         """SHA-256 (hex) of everything but ``provenance``."""
         covered = asdict(self)

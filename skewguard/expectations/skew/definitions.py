@@ -19,14 +19,15 @@ class ExpectDefinitionsUnchanged(SkewBatchExpectation):
     """Expect the definitions of a feature service, which a comparison frame carries, to be those of a contract.
 
     Compared are the parts under every view's fingerprint (entities, source, field mapping, TTL, dtypes, on-demand
-    source text), how the service reads its views, and its outputs in order. ``observed_value`` is the number of parts
+    source text), how the service reads its views, and its outputs in order; ``column`` is the frame's
+    ``__definitions``. ``observed_value`` is the number of parts
     that differ, ``changed`` names each with both values. Of no rows it does not hold, and says so in ``inconclusive``.
 
     ``promise``: what the contract says (``FeatureContract.promise``); it stays in the suite (``of_contract`` takes it
     from one). Left out, only skewguard's nightly check can judge, by the contract in force.
     """
 
-    column: str = Field(DEFINITIONS, min_length=1)
+    column: str = Field(min_length=1)
     promise: dict[str, Any] | None = None
 
     _promise = arguments.checked("promise", by=arguments.promise)
@@ -40,7 +41,7 @@ class ExpectDefinitionsUnchanged(SkewBatchExpectation):
     @classmethod
     def of_contract(cls, contract: FeatureContract, **kwargs: Any) -> Any:
         """The expectation that the definitions are those of a contract."""
-        return cls(promise=contract.promise, **kwargs)
+        return cls(column=DEFINITIONS, promise=contract.promise, **kwargs)
 
     def columns_needed(self) -> list[str]:
         """The definitions as JSON."""

@@ -71,13 +71,14 @@ class ExpectDriftNotToBeSignificant(SkewBatchExpectation):
 
     @classmethod
     def of_contract(cls, contract: FeatureContract, feature: str, column: str, **kwargs: Any) -> Any:
-        """The expectation on ``column`` against a contract's profile of a feature (by its full name).
+        """The expectation on ``column`` against a contract's profile of a feature (``<view>__<feature>``).
 
         Raises UnknownNameError.
         """
-        if feature not in contract.profile:
-            raise UnknownNameError(f"feature in the contract of {contract.service!r}", feature, contract.profile)
-        return cls(column=column, profile=dict(contract.profile[feature]), **kwargs)
+        profiles = contract.view_profiles
+        if feature not in profiles:
+            raise UnknownNameError(f"feature in the contract of {contract.service!r}", feature, profiles)
+        return cls(column=column, profile=dict(profiles[feature]), **kwargs)
 
     def columns_needed(self) -> list[str]:
         """The column and its as-of times."""

@@ -36,7 +36,8 @@ class RendersSkew:
         raise NotImplementedError
 
     @classmethod
-    def _told(cls, kwargs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    def told(cls, kwargs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The sentence for these arguments, as a template, and what its names stand for."""
         fields: Mapping[str, Any] = cls.__fields__  # type: ignore[attr-defined]
         arguments = {name: kwargs.get(name, field.default) for name, field in fields.items()}
         params = {name: value for name, value in arguments.items() if isinstance(value, str | int | float)}
@@ -45,7 +46,7 @@ class RendersSkew:
 
     @classmethod
     def _prescriptive_template(cls, renderer_configuration: RendererConfiguration) -> RendererConfiguration:
-        template, params = cls._told(renderer_configuration.kwargs)
+        template, params = cls.told(renderer_configuration.kwargs)
         for name, value in params.items():
             renderer_configuration.add_param(name=name, param_type=RendererValueType.STRING, value=str(value))
         renderer_configuration.template_str = template
@@ -59,7 +60,7 @@ class RendersSkew:
     ) -> list[RenderedStringTemplateContent]:
         configuration = configuration or (result.expectation_config if result else None)
         kwargs = configuration.kwargs if configuration else {}
-        template, params = cls._told(kwargs)
+        template, params = cls.told(kwargs)
         styling = (runtime_configuration or {}).get("styling")
         if kwargs.get("row_condition") is not None:
             condition = parse_row_condition_string(kwargs["row_condition"])
