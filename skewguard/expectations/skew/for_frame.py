@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -36,7 +35,9 @@ def expectations_for(
     if contract is not None:
         profiles = contract.view_profiles
         profiled = [feature.name for feature in info.features if feature.name in profiles]
-        found += [_drift(name, profiles[name], len(profiled)) for name in profiled]
+        shared = {"as_of_column": AS_OF, "tests": len(profiled)}
+        of_contract = ExpectDriftNotToBeSignificant.of_contract
+        found += [of_contract(contract, name, name + ONLINE, **shared) for name in profiled]
         found.append(ExpectDefinitionsUnchanged.of_contract(contract))
     return found
 
@@ -52,10 +53,4 @@ def _match(feature: FeatureInfo, keys: list[str]) -> Any:
         cause_column=feature.name + CAUSE,
         entity_columns=keys,
         mostly=1.0,
-    )
-
-
-def _drift(feature: str, profile: Mapping[str, Any], tests: int) -> Any:
-    return ExpectDriftNotToBeSignificant(
-        column=feature + ONLINE, profile=dict(profile), as_of_column=AS_OF, tests=tests
     )
