@@ -14,12 +14,12 @@ from skewguard.config import Policy, parse_duration
 from skewguard.definitions import ServiceDef
 from skewguard.errors import BadInputError, ConfigurationError
 from skewguard.gate import decide, enforce_training
-from skewguard.workspace import Clock, Workspace, utc, wall_clock
+from skewguard.suite_verbs import SuiteVerbs
+from skewguard.workspace import Clock, utc, wall_clock
 
 if TYPE_CHECKING:
     from skewguard.collect import Progress
     from skewguard.findings import CheckResult, Run
-    from skewguard.initialising import Proposal
     from skewguard.materialize import Materialized
     from skewguard.offline.retrieve import Retrieval
     from skewguard.repair import RepairPlan, ViewOutcome
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from skewguard.training_set import TrainingSet
 
 
-class SkewGuard(Workspace):
+class SkewGuard(SuiteVerbs):
     """A Feast repository under guard.
 
     ``repo`` is the folder with feature_store.yaml; ``policy`` replaces its skewguard.yaml; ``clock`` gives the moment
@@ -232,6 +232,27 @@ class SkewGuard(Workspace):
 
         return running.check_service(self, service, utc(as_of, self.clock), save=save, progress=progress)
 
+    def comparison(
+        self,
+        service: str,
+        view: str | None = None,
+        *,
+        as_of: datetime | str | None = None,
+        features: Sequence[str] | None = None,
+        sample: float | None = None,
+    ) -> pa.Table:
+        """Both sides of one view row by row, with what the parity check makes of every cell: docs/skew-expectations.md.
+
+        ``view`` may be left out where the service reads one only; ``features`` are names in it (all that the service
+        reads, if None); ``sample`` is a share of its entities, by hash (policy's, if None). Everything is in memory.
+        Raises UnknownNameError, BadInputError, StoreUnavailableError; ConfigurationError where the view was never
+        materialized, or the as-of time lies before its watermark.
+        """
+        from skewguard.comparing import compare_view
+
+        self.feast.refresh()
+        return compare_view(self, self.service(service), view, utc(as_of, self.clock), features, sample)
+
     def drift(self, rows: Any, service: str, *, reference: Any = None, full_feature_names: bool = False) -> CheckResult:
         """Feature vectors against the training set of the service's contract, or against ``reference`` (docs/drift.md).
 
@@ -252,48 +273,6 @@ class SkewGuard(Workspace):
 
         self.feast.refresh()
         return running.run_preflight(self, self.service(service), utc(as_of, self.clock))
-
-    def propose_suite(
-        self,
-        service: str,
-        *,
-        entity_df: Any = None,
-        training_set: Any = None,
-        rows: int = 5000,
-        as_of: datetime | str | None = None,
-        progress: Progress | None = None,
-    ) -> Proposal:
-        """A suite for a feature service from a profile of its training rows, beside the suite that is there.
-
-        Profiled is ``training_set``, or the features of ``entity_df`` (both as in ``training_set``), or else about
-        ``rows`` vectors made from the sources as known at ``as_of``. Nothing is written until ``Proposal.save``.
-        Raises BadInputError, UnknownNameError, ConfigurationError, StoreUnavailableError.
-        """
-        from skewguard import profiled_rows
-        from skewguard.initialising import propose
-
-        definition = self.feast.service(service)
-        if training_set is not None and entity_df is not None:
-            raise BadInputError("entity_df", "a training set beside it", "one of the two")
-        if rows < 1:
-            raise BadInputError("rows", str(rows), "at least 1")
-        if training_set is not None:
-            found = profiled_rows.from_training_set(definition, training_set)
-        elif entity_df is not None:
-            found = profiled_rows.from_entity_rows(self, definition, entity_df, progress)
-        else:
-            found = profiled_rows.from_sources(self, definition, utc(as_of, self.clock), rows, progress)
-        return propose(self, service, found)
-
-    def take_over_suite(self, service: str, path: str | os.PathLike[str], suite: str | None = None) -> Proposal:
-        """A suite of a GX 1.x file context (or a suite's file) as a feature service's, beside the one that is there.
-
-        Nothing is written until ``Proposal.save``. Raises UnknownNameError, SuiteError with every problem.
-        """
-        from skewguard.initialising import take_over
-
-        self.feast.service(service)
-        return take_over(self, service, Path(path), suite)
 
     def served(
         self, service: str, *, since: datetime | str | None = None, until: datetime | str | None = None

@@ -18,6 +18,7 @@ from skewguard.expectations.author import propose_suite
 from skewguard.expectations.gx_context import read_context
 from skewguard.expectations.merge import Change, compare, merged, with_record
 from skewguard.expectations.names import strangers
+from skewguard.expectations.rules import SKEW_RULES
 from skewguard.expectations.suites import load_suite, parse_suite, suite_path
 from skewguard.files import write_atomically
 from skewguard.first_policy import FIRST_POLICY
@@ -114,7 +115,7 @@ def propose(workspace: Workspace, service: str, rows: ProfiledRows) -> Proposal:
 def take_over(workspace: Workspace, service: str, source: Path, name: str | None) -> Proposal:
     """A suite of an existing GX 1.x file context as the service's. Raises SuiteError with every problem that it has."""
     document, origin = read_context(source, name)
-    rules = parse_suite(document, origin).rules
+    rules = [rule for rule in parse_suite(document, origin).rules if rule.type not in SKEW_RULES]
     found = [(rule.label, strangers(workspace.feast.service(service), rule)) for rule in rules]
     remarks = tuple(
         f"{label}: {told}; it is judged on training sets, and refused on one without it"
