@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -46,8 +47,16 @@ def check_training(
     return check_suite(outcome, skipped, started, {"rows": table.num_rows})
 
 
+Judged = Callable[[ServiceDef, pa.Table, Suite], None]
+"""Is given what was judged of online vectors, for another account of it: the vectors, the suite as far as it fits."""
+
+
 def check_online(
-    workspace: Workspace, service: ServiceDef, as_of: datetime, con: duckdb.DuckDBPyConnection
+    workspace: Workspace,
+    service: ServiceDef,
+    as_of: datetime,
+    con: duckdb.DuckDBPyConnection,
+    judged: Judged | None = None,
 ) -> CheckResult:
     """The suite on sampled online vectors, as they would be served at ``as_of``; its rules on both sides on comparison
     frames (``both_sides``).
@@ -62,13 +71,14 @@ def check_online(
     if suite is None:
         return _without(workspace, service)
     values, both = apart(suite)
-    found = _check_vectors(workspace, service, values, as_of, con)
+    found = _check_vectors(workspace, service, values, as_of, con, judged)
     return judge_both_sides(workspace, service, suite, as_of, con).added_to(found) if both else found
 
 
 def _check_vectors(
-    workspace: Workspace, service: ServiceDef, suite: Suite, as_of: datetime, con: duckdb.DuckDBPyConnection
-) -> CheckResult:
+    workspace: Workspace, service: ServiceDef, suite: Suite, as_of: datetime, con: duckdb.DuckDBPyConnection,
+    judged: Judged | None,
+) -> CheckResult:  # fmt: skip
     started = time.perf_counter()
     if not suite.rules:
         return CheckResult(CHECK, "ok", details={"not_checked": []})
@@ -81,6 +91,8 @@ def _check_vectors(
     if vectors.num_rows == 0:
         reason = "no sampled entity has a row inside its TTL in every view online"
         return CheckResult(CHECK, "inconclusive", reason=reason, seconds=time.perf_counter() - started, details=details)
+    if judged is not None:
+        judged(service, vectors, fitting)
     return check_suite(_engine().validate(vectors, fitting), skipped, started, details)
 
 
