@@ -2,9 +2,9 @@
 
 A suite is data from disk and its regular expressions run in the server, where nothing can stop one. Two kinds of
 ambiguity are looked for in the expression's position automaton (Glushkov): a loop that can read one text in two ways
-makes time exponential in the text's length (``(a+)+``, ``(a|ab?)*``, ``(\\w+ ?)*``); loops in a row that can all read the
-same text make it a power of it (``.*a.*a.*a.*``). The theory: Weber and Seidl, On the degree of ambiguity of finite
-automata (1991). What stays possible is time that grows with the cube of a text's length.
+makes time exponential in the text's length (``(a+)+``, ``(a|ab?)*``, ``(.*,)*``); loops in a row that can all read
+the same text make it a power of it (``.*a.*a.*a.*``). The theory: Weber and Seidl, On the degree of ambiguity of
+finite automata (1991). What stays possible is time that grows with the cube of a text's length.
 
 Not followed are look-around and references back: a reference counts as any text. Character classes are compared on
 the characters that the expression names, their neighbours, and one of each kind.
