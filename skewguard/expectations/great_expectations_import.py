@@ -35,14 +35,20 @@ def _without_bars() -> None:
 
 @cache
 def load() -> SimpleNamespace:
-    """GX's parts that skewguard uses: ``Configuration``, ``Engine``, ``Validator``, ``NotFoundError``, ``known()``.
+    """GX's parts that skewguard uses.
 
     ``Configuration`` is ExpectationConfiguration, ``Engine`` PandasExecutionEngine, ``Validator`` GX's validator,
-    ``known()`` the sorted names of all registered expectations, ours among them.
+    ``Result`` and ``SuiteResult`` its validation results, ``known()`` the sorted names of all registered expectations,
+    ours among them, ``version`` its version.
     """
     quieten()
 
     import great_expectations.expectations  # noqa: F401  (registers the expectations)
+    from great_expectations import __version__
+    from great_expectations.core.expectation_validation_result import (
+        ExpectationSuiteValidationResult,
+        ExpectationValidationResult,
+    )
     from great_expectations.exceptions import ExpectationNotFoundError
     from great_expectations.execution_engine import PandasExecutionEngine
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
@@ -56,6 +62,9 @@ def load() -> SimpleNamespace:
         Configuration=ExpectationConfiguration,
         Engine=PandasExecutionEngine,
         Validator=Validator,
+        Result=ExpectationValidationResult,
+        SuiteResult=ExpectationSuiteValidationResult,
         NotFoundError=ExpectationNotFoundError,
         known=lambda: sorted(list_registered_expectation_implementations()),
+        version=__version__,
     )
