@@ -3,7 +3,7 @@
 A suite is data from disk and its regular expressions run in the server, where nothing can stop one. Two kinds of
 ambiguity are looked for in the expression's position automaton (Glushkov): a loop that can read one text in two ways
 makes time exponential in the text's length (``(a+)+``, ``(a|ab?)*``, ``(.*,)*``); loops in a row that can all read
-the same text make it a power of it (``.*a.*a.*a.*``). The theory: Weber and Seidl, On the degree of ambiguity of
+the same text make it a power of it (``.*a.*b.*c``). The theory: Weber and Seidl, On the degree of ambiguity of
 finite automata (1991). What stays possible is time that grows with the cube of a text's length.
 
 Not followed are look-around and references back: a reference counts as any text. Character classes are compared on
@@ -19,12 +19,12 @@ from typing import Any
 
 MAX_LENGTH = 1000
 MAX_POSITIONS = 300
-MAX_LOOPS = 3
-"""Loops in a row that may read the same text: time grows with this power of its length."""
+MAX_LOOPS = 2
+"""Loops in a row that may read the same text: time grows with this power of its length, and one more for the search."""
 
 _parser: Any = getattr(re, "_parser")  # noqa: B009  (re's own parse tree: there is no public one)
 _KINDS = "aZ5_ \n\té\u0663\u2003-.\x00"
-_COPIES = MAX_LOOPS + 1
+_COPIES = MAX_LOOPS + 2
 """So many copies stand for a bounded repeat: enough for loops in a row to be too many."""
 _MANY = 10
 """More repeats than this take as long as any number."""

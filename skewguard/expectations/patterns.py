@@ -29,7 +29,8 @@ def _regex(key: str, pattern: str) -> Iterator[str]:
     why = trouble(pattern)
     if why is not None:
         shown = pattern if len(pattern) <= 100 else f"{pattern[:100]}..."
-        yield f"{key}: got {shown!r}, which may take for ever on some texts: {why}. Write it with one repeat there."
+        hint = "It is searched for, so that what reads anything at its ends can go."
+        yield f"{key}: got {shown!r}, which may take for ever on some texts: {why}. {hint}"
 
 
 def _schema(where: str, value: Any) -> Iterator[str]:

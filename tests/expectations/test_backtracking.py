@@ -16,7 +16,7 @@ ENDLESS = [
     r"(a?){40}a{40}", r"(a{1,2}){40}b", r"(?:(?:a?){2,}){1,3}b", r"(a+){30}b", r"(?i)(?:ab|[A-B]B)*!",
     r"(?:\d|[0-9]x?)+y", r"(?s)(.+)+\Z", r"(?P<q>a+)(?:(?P=q)+)+x", r"(?:[^a]|b)*c", r"(?:éa|[à-ü]a)*x",
 ]  # fmt: skip
-POWERS = [r".*a.*a.*a.*a", r"\s*\s*\s*\s*x", r"(?:.|\n)*x.*y.*z.*w", r"(a+){5}b"]
+POWERS = [r".*a.*b.*", r".*a.*a.*a.*a", r"\s*\s*\s*\s*x", r"(?:.|\n)*x.*y.*z.*w", r"(a+){5}b", r"(a+){3}b"]
 FINE = [
     "", "(?s).*", r"^[A-Z]{2}\d+$", r"^([a-z]+-)*[a-z]+$", r"^(\d{1,3}\.){3}\d{1,3}$", r"^[\w.+-]+@[\w-]+\.[\w.-]+$",
     r"^https?://[^/]+/[^?]*\?[^#]*#.*$", r"(foo|bar)+",
@@ -25,7 +25,7 @@ FINE = [
     r"^([^,]*,){3}[^,]*$", r"^.*a.*b$", r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$", r"(a)\1",
     r"^([+-]?\d+(\.\d+)?([eE][+-]?\d+)?)$", r'^("[^"]*"|[^,"]*)(,("[^"]*"|[^,"]*))*$', r"(?:(?:\s|,)+\w+)*;",
     r"^\+?[0-9 ()-]{7,20}$", r"^(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}$", r"(?>a+)b",
-    r"a++b",
+    r"a++b", r"(\w+\s)*\w*", r"a.*b", r"^\s*\w+\s*$", r"^\D*\d+\D*$",
 ]  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def test_exponential(pattern: str) -> None:
 
 @pytest.mark.parametrize("pattern", POWERS)
 def test_a_high_power(pattern: str) -> None:
-    assert "in a row can read the same text; at most 3" in str(trouble(pattern))
+    assert "in a row can read the same text; at most 2" in str(trouble(pattern))
 
 
 @pytest.mark.parametrize("pattern", FINE)
