@@ -19,7 +19,8 @@ import pytest
 
 from skewguard.errors import BadInputError, ConfigurationError, StoreUnavailableError, UnknownNameError
 from skewguard.findings import Cause, CheckResult, Finding, Run, Verdict
-from skewguard.history import History, Override, dump_nights, load_night, night_of
+from skewguard.history import History, dump_nights, load_night, night_of
+from skewguard.override import Override
 from tests.report import samples
 from tests.test_run_json import same
 
