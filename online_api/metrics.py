@@ -52,6 +52,19 @@ class Metrics:
         self.refusals = Counter(
             "skewguard_gate_refusals", "Requests that the serving gate refused.", ["service"], registry=self.registry
         )
+        self.fallbacks = Counter(
+            "skewguard_fallbacks",
+            "Values that were sent instead of stored ones, by where they come from.",
+            ["service", "kind"],
+            registry=self.registry,
+        )
+        self.override = Gauge(
+            "skewguard_override",
+            "1 while a gate of the service is overridden.",
+            ["service", "gate"],
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
         self.logged = Counter(
             "skewguard_serving_log_rows",
             "Rows of answers by what became of them: sent = stored + dropped + those that wait.",
@@ -73,6 +86,11 @@ class Metrics:
             if child is None:
                 child = self._status_children[labels] = self.statuses.labels(*labels)
             child.inc(count)
+
+    def count_fallbacks(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Add values that were sent instead, by (service, kind)."""
+        for labels, count in counts.items():
+            self.fallbacks.labels(*labels).inc(count)
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Add one request."""

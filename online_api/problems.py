@@ -34,6 +34,8 @@ MAX_KNOWN = 50
 """Most names that a problem lists under ``known``."""
 
 VERDICT_HEADER = "X-Skewguard-Verdict"
+OVERRIDE_HEADER = "X-Skewguard-Override"
+FALLBACKS_HEADER = "X-Skewguard-Fallbacks"
 
 log = logging.getLogger("online_api")
 

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from online_api.metrics import Metrics
 from online_api.on_demand import OnDemandViews
+from online_api.passage import ServingGates
 from online_api.served_log import ServedLog
 from online_api.service import FeatureService
 from online_api.settings import Settings
@@ -32,6 +33,7 @@ class ApiState:
     plan: ServingPlan
     store: OnlineStore
     verdicts: Verdicts
+    gates: ServingGates
     metrics: Metrics
     features: FeatureService
     log: ServedLog
@@ -48,8 +50,9 @@ def build_state(
     """
     verdicts = Verdicts(settings, plan.fingerprints)
     on_demand = load_on_demand(settings, plan)
-    features = FeatureService(settings, plan, store, verdicts, metrics, on_demand, log)
-    return ApiState(settings, plan, store, verdicts, metrics, features, log, settings.clock())
+    features = FeatureService(settings, plan, store, verdicts, on_demand, log, metrics)
+    gates = ServingGates(settings, plan, verdicts)
+    return ApiState(settings, plan, store, verdicts, gates, metrics, features, log, settings.clock())
 
 
 def load_on_demand(settings: Settings, plan: ServingPlan) -> OnDemandViews | None:

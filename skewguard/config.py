@@ -71,6 +71,8 @@ def _yaml_null(value: Any) -> Any:
 TrainingGate = Annotated[Literal["block", "warn", "off"], BeforeValidator(_yaml_off)]
 ServingGate = Annotated[Literal["reject", "fallback", "annotate", "off"], BeforeValidator(_yaml_off)]
 Fallback = Annotated[Literal["last_known_good", "contract_default", "null"], BeforeValidator(_yaml_null)]
+
+
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise ValueError("expected a duration of more than zero")

@@ -5,7 +5,7 @@ import pytest
 from skewguard.config import ServicePolicy
 from skewguard.errors import GateBlocked
 from skewguard.findings import Cause, CheckResult, Finding, Verdict
-from skewguard.gate import decide, enforce_training, is_closed
+from skewguard.gate import closes, decide, decide_training, enforce_training
 
 
 def finding(cause: Cause, count: int = 1, compared: int = 10, **evidence: object) -> Finding:
@@ -68,19 +68,19 @@ def test_inconclusive_is_never_treated_as_pass_by_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "gate", "inconclusive", "closed"),
+    ("verdict", "inconclusive", "closed"),
     [
-        (Verdict.BLOCK, "reject", "annotate", True),
-        (Verdict.BLOCK, "annotate", "reject", False),
-        (Verdict.BLOCK, "off", "reject", False),
-        (Verdict.INCONCLUSIVE, "reject", "reject", True),
-        (Verdict.INCONCLUSIVE, "reject", "annotate", False),
-        (Verdict.WARN, "block", "block", False),
-        (Verdict.PASS, "block", "block", False),
+        (Verdict.BLOCK, "annotate", True),
+        (Verdict.BLOCK, "ignore", True),
+        (Verdict.INCONCLUSIVE, "reject", True),
+        (Verdict.INCONCLUSIVE, "block", True),
+        (Verdict.INCONCLUSIVE, "annotate", False),
+        (Verdict.WARN, "block", False),
+        (Verdict.PASS, "block", False),
     ],
 )
-def test_is_closed(verdict: Verdict, gate: str, inconclusive: str, closed: bool) -> None:
-    assert is_closed(verdict, gate, inconclusive) is closed
+def test_what_closes_gates(verdict: Verdict, inconclusive: str, closed: bool) -> None:
+    assert closes(verdict, inconclusive) is closed
 
 
 def test_what_was_served_closes_no_gate_unless_policy_says_so() -> None:
