@@ -58,6 +58,7 @@ async def ready(request: Request) -> Response:
             "project": state.plan.project,
             "plan": state.plan.digest,
             "plan_problem": state.plan_problem,
+            "suite_problems": {name: rules.problem for name, rules in state.plan.row_rules.items() if rules.problem},
             "gates": gates,
         }
     )
@@ -79,6 +80,9 @@ async def metrics(request: Request) -> Response:
         state.metrics.show_verdict(name, state.verdicts.current(name).verdict)
         for gate in GATES:
             state.metrics.override.labels(name, gate).set(int(state.verdicts.override(name, gate) is not None))
+        rules = state.plan.row_rules.get(name)
+        state.metrics.suite_problem.labels(name).set(int(rules is not None and rules.problem is not None))
+    state.features.show_alarms()
     return Response(state.metrics.render(), 200, media_type=CONTENT_TYPE_LATEST)
 
 

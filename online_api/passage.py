@@ -54,6 +54,7 @@ class RequestGate:
         self._verdicts = verdicts
         self._places = places(request)
         self._services = services
+        self.services = tuple(service.name for service in services)
         self._alone = services[0].name if len(services) == 1 else None
         self._is_list = not request.name
         self._monotonic = monotonic

@@ -89,8 +89,15 @@ class Outcome:
 
     def told(self) -> dict[str, Any]:
         """As the metadata of an answer has it."""
-        parts = {"failed": self.annotated, "broken": self.broken, "alarms": self.alarms}
+        parts: dict[str, Sequence[Failure | Alarm]] = {
+            "failed": self.annotated, "broken": self.broken, "alarms": self.alarms,
+        }  # fmt: skip
         return {name: [one.told() for one in found[:MOST_RULES]] for name, found in parts.items() if found}
+
+    def summary(self) -> str:
+        """For a header: how many rules failed (at least annotated), broke and alarm; empty where none did."""
+        counts = {"failed": len(self.annotated), "broken": len(self.broken), "alarms": len(self.alarms)}
+        return ", ".join(f"{name}={count}" for name, count in counts.items() if count)
 
     def refuse(self) -> None:
         """Raise ExpectationsFailedError where a rule that failed says so."""
@@ -144,7 +151,7 @@ class RowCheck:
         self.service = uses[0].service
         self.window = None if window is None else window(self._validator.rules)
 
-    def masks(self, columns: Sequence[Sequence[Any]], rows: int) -> dict[int, int]:
+    def masks(self, columns: Sequence[Sequence[Any]], rows: int) -> Mapping[int, int]:
         """By row the mask of what is wrong; nothing for rows with which all is well."""
         if self.window is None:
             if rows == 1:

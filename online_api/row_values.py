@@ -1,6 +1,6 @@
 """The values of an answer as row rules take them: numbers as numbers, moments as datetimes, bytes as bytes.
 
-Answers hold what JSON can (``online_api.values``). Columns of most dtypes need no conversion, and none is made of those.
+Answers hold what JSON can (``online_api.values``). Columns of most dtypes need no conversion, and get none.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class RowValues:
         self._others = [source for source in sources if source.kind != "stored"]
         # floats that were read in one go are numbers already
         self._floats = [
-            (index, s.read, s.dtype) for index, s in enumerate(sources) if s.kind == "stored" and s.dtype in dtypes.FLOATS
+            (index, s.read, s.dtype)
+            for index, s in enumerate(sources)
+            if s.kind == "stored" and s.dtype in dtypes.FLOATS
         ]
         self._float_views = {(read, dtype) for _, read, dtype in self._floats}
         self._converted = [

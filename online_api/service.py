@@ -24,13 +24,17 @@ from online_api.on_demand import OnDemandViews
 from online_api.passage import Passage, RequestGate, ServingGates
 from online_api.problems import UnsupportedFeatureError
 from online_api.query import Query
+from online_api.row_checks import Outcome, RowCheck, row_check
 from online_api.served_log import Recorder, Served, ServedLog
 from online_api.settings import Settings
 from online_api.store import OnlineStore
 from online_api.values import EPOCH_TEXT, json_value, timestamp_text
 from online_api.verdicts import Verdicts
-from skewguard.definitions import FieldDef, OnDemandDef
+from skewguard.blocked import Place
+from skewguard.definitions import FieldDef, OnDemandDef, ServiceDef
 from skewguard.errors import BadInputError, GateBlocked, UnknownNameError
+from skewguard.expectations.rows.rate import RateWindow
+from skewguard.expectations.rows.suite import RowRule, RowSuite
 from skewguard.findings import Verdict
 from skewguard.plan import ServingPlan
 
@@ -52,12 +56,14 @@ class Answer:
         verdict: the worst of the gates that were in the way; None where there was none.
         overridden: until when a gate in the way is overridden; None where none is.
         replaced: number of values that were sent instead of those that are stored.
+        outcome: what became of the expectations on it; None where all is well.
     """
 
     body: bytes
     verdict: Verdict | None
     overridden: datetime | None = None
     replaced: int = 0
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,9 @@ class _Prepared:
 
     Attributes:
         gate: the gates that it passes.
+        checks: the row rules that it is asked, by service.
         fallbacks: finds other values for its features.
+        keeps_good: its good rows are kept, because a fallback may ask for them.
         recorder: makes its records; None where it is not logged.
         needed, wanted: its join keys and its request data, by entity-row column.
         known: the columns that a request may have: these, and the join keys and request data of other services.
@@ -76,7 +84,9 @@ class _Prepared:
 
     lookup: Lookup
     gate: RequestGate
+    checks: tuple[RowCheck, ...]
     fallbacks: Fallbacks
+    keeps_good: bool
     recorder: Recorder | None
     needed: Mapping[str, FieldDef]
     wanted: Mapping[str, FieldDef]
@@ -117,6 +127,7 @@ class FeatureService:
         on_demand: OnDemandViews | None,
         log: ServedLog,
         metrics: Metrics,
+        rules: Mapping[str, RowSuite],
     ) -> None:
         self._settings = settings
         self._plan = plan
@@ -124,6 +135,8 @@ class FeatureService:
         self._verdicts = verdicts
         self._gates = ServingGates(settings, plan, verdicts)
         self._last_good = LastGood()
+        self._rules = rules
+        self._windows: dict[tuple[str, tuple[int, ...]], RateWindow] = {}
         self._metrics = metrics
         self._on_demand = on_demand
         self._log = log
@@ -164,10 +177,14 @@ class FeatureService:
         lookup = prepare(self._plan.project, definition, full)
         needed = {column.name: column for column in lookup.key_columns}
         wanted = {field.name: field for field in definition.request_fields}
+        gate = self._gates.of(definition)
+        fallbacks = Fallbacks(lookup, self._last_good, self._settings.policy, self._verdicts.defaults, self._plan)
         return _Prepared(
             lookup,
-            self._gates.of(definition),
-            Fallbacks(lookup, self._last_good, self._settings.policy, self._verdicts.defaults, self._plan),
+            gate,
+            self._checks(gate, definition, fallbacks),
+            fallbacks,
+            any(self._may_replace(name, output.place) for name in gate.services for output in fallbacks.outputs),
             self._log.recorder(lookup, features, self._plan.digest),
             needed,
             wanted,
@@ -175,6 +192,36 @@ class FeatureService:
             self._settings.policy(service or "").expired == "annotate",
             orjson.Fragment(orjson.dumps({"feature_names": [*needed, *lookup.outputs]})),
         )
+
+    def _checks(self, gate: RequestGate, request: ServiceDef, fallbacks: Fallbacks) -> tuple[RowCheck, ...]:
+        found = []
+        for name in gate.services:
+            suite, policy = self._rules.get(name), self._settings.policy(name)
+            if suite is not None and not policy.is_off:
+                check = row_check(suite, self._plan.service(name), request, fallbacks.outputs, policy, self._window)
+                found += [check] if check is not None else []
+        return tuple(found)
+
+    def _window(self, service: str, rules: Sequence[RowRule]) -> RateWindow:
+        """The window of some rules of a service: one for all look-ups that are asked just these."""
+        policy = self._settings.policy(service)
+        key = service, tuple(rule.position for rule in rules)
+        if key not in self._windows:
+            self._windows[key] = RateWindow(rules, policy.row_window.total_seconds(), policy.row_min_rows)
+        return self._windows[key]
+
+    def _may_replace(self, service: str, place: Place) -> bool:
+        """May the last known good value of a feature be asked for?"""
+        policy = self._settings.policy(service)
+        return policy.serving_of(place.reference) == "fallback" and "last_known_good" in policy.fallbacks_of(
+            place.reference
+        )
+
+    def show_alarms(self) -> None:
+        """Set the gauges of the rules whose share of values as expected is too low."""
+        for (service, _), window in list(self._windows.items()):
+            for state in window.state():
+                self._metrics.show_alarm(service, state.rule, state.alarm)
 
     def _enter(self, gate: RequestGate) -> Passage:
         try:
@@ -243,16 +290,17 @@ class FeatureService:
             computed = self._on_demand_columns(lookup, bound, views, query.rows, statuses)
             results += [_vector(column.values, column.statuses, texts) for column, texts in computed]
         self._metrics.count_statuses(statuses)
+        outcome = self._judge(prepared, asked, views, computed) if prepared.checks else None
         replaced: list[Replaced] = []
-        if passage.blocked:
+        if passage.blocked or outcome is not None or prepared.keeps_good:
             answered = Answered(query.rows, bound.keys, replies, views, computed, asked.as_of_us * 1_000)
-            replaced = self._replace(prepared, passage, answered)
+            replaced = self._replace(prepared, passage, outcome, answered)
             for one in replaced:
                 results[len(bound.echoed) + one.output.index] = one.vector()
-        metadata = self._metadata(prepared, query, bound, replaced)
+        metadata = self._metadata(prepared, asked, outcome, replaced)
         body = orjson.dumps({"results": results, "metadata": metadata})
         until = min((one.until for one in passage.overrides.values()), default=None)
-        answer = Answer(body, passage.verdict, until, sum(len(one.kinds) for one in replaced))
+        answer = Answer(body, passage.verdict, until, sum(len(one.kinds) for one in replaced), outcome)
         if prepared.recorder is None:
             return answer, None
         columns = [bound.echoed[key.name] for key in lookup.key_columns]
@@ -262,26 +310,54 @@ class FeatureService:
         served = Served(*under, bound.keys, columns, views, [column for column, _ in computed], replaced)
         return answer, prepared.recorder.record(served)
 
-    def _metadata(self, prepared: _Prepared, query: Query, bound: _Bound, replaced: Sequence[Replaced]) -> Any:
-        if not query.version_metadata and not replaced and len(bound.echoed) <= len(prepared.needed):
+    def _judge(
+        self, prepared: _Prepared, asked: _Asked, views: Sequence[ViewColumns], computed: Sequence[tuple[Column, Any]]
+    ) -> Outcome | None:
+        """What became of the row rules, None where all is well. Raises ExpectationsFailedError."""
+        outcome: Outcome | None = None
+        bound, rows = asked.bound, asked.query.rows
+        for check in prepared.checks:
+            masks = check.masks(check.gather(views, computed, bound.echoed, bound.request_data), rows)
+            self._metrics.count_judged(check.service, rows)
+            if masks or (check.window is not None and check.window.alarms):
+                outcome = outcome or Outcome()
+                check.explain(masks, check.service in asked.passage.overrides, outcome)
+                outcome.alarms += check.alarms()
+        if outcome is not None:
+            self._metrics.count_outcome(outcome)
+            outcome.refuse()
+        return outcome
+
+    def _replace(
+        self, prepared: _Prepared, passage: Passage, outcome: Outcome | None, answered: Answered
+    ) -> list[Replaced]:
+        """The features that need other values, with them; good rows are kept for later."""
+        wanted = {} if outcome is None else outcome.wanted()
+        for output in prepared.fallbacks.outputs if passage.blocked else ():
+            service = passage.blocked.get(output.place)
+            if service is not None:
+                wanted[output.index] = Wanted(service, "verdict", set(range(answered.rows)))
+        if prepared.keeps_good:
+            prepared.fallbacks.keep(answered, () if outcome is None else outcome.bad_rows, passage.blocked)
+        if not wanted:
+            return []
+        replaced = prepared.fallbacks.replace(wanted, answered)
+        self._metrics.count_fallbacks(counted(replaced))
+        return replaced
+
+    def _metadata(
+        self, prepared: _Prepared, asked: _Asked, outcome: Outcome | None, replaced: Sequence[Replaced]
+    ) -> Any:
+        query, bound = asked.query, asked.bound
+        told = {} if outcome is None else outcome.told()
+        if replaced:
+            told["fallbacks"] = [one.told(query.rows) for one in replaced]
+        if not query.version_metadata and not told and len(bound.echoed) <= len(prepared.needed):
             return prepared.names
         metadata: dict[str, Any] = {"feature_names": [*bound.echoed, *prepared.lookup.outputs]}
         if query.version_metadata:
             metadata["feature_view_metadata"] = self._versions(prepared.lookup)
-        if replaced:
-            metadata["skewguard"] = {"fallbacks": [one.told(query.rows) for one in replaced]}
-        return metadata
-
-    def _replace(self, prepared: _Prepared, passage: Passage, answered: Answered) -> list[Replaced]:
-        """The features that need other values, with them."""
-        wanted: dict[int, Wanted] = {}
-        for output in prepared.fallbacks.outputs:
-            service = passage.blocked.get(output.place)
-            if service is not None:
-                wanted[output.index] = Wanted(service, "verdict", set(range(answered.rows)))
-        replaced = prepared.fallbacks.replace(wanted, answered)
-        self._metrics.count_fallbacks(counted(replaced))
-        return replaced
+        return {**metadata, "skewguard": told} if told else metadata
 
     def _on_demand_columns(
         self, lookup: Lookup, bound: _Bound, views: Sequence[ViewColumns], rows: int, statuses: Counter[tuple[str, str]]

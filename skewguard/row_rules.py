@@ -108,14 +108,14 @@ def _refused(before: ServiceRules | None, columns: str, problem: str) -> Service
 
 
 def _compiled(suite: Suite, service: ServiceDef) -> dict[str, Any]:
-    from skewguard.expectations.rows import compile_rows
+    from skewguard.expectations.rows.compile import compile_rows
 
     return compile_rows(suite, served_columns(service)).to_document()
 
 
 def _loads(document: Mapping[str, Any] | None) -> bool:
     """Is a compiled document one that this version reads?"""
-    from skewguard.expectations.rows import RowSuite
+    from skewguard.expectations.rows.suite import RowSuite
 
     if document is None:
         return True
