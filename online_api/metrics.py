@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from online_api.row_checks import Outcome
-from skewguard.expectations.rows.suite import RowRule
 from skewguard.findings import Verdict
 from skewguard.run_metrics import RunCollector
+
+if TYPE_CHECKING:
+    from online_api.row_checks import Outcome
+    from skewguard.expectations.rows.suite import RowRule
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Upper bounds of the latency histogram, in seconds."""
