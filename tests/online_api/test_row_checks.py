@@ -346,7 +346,7 @@ def test_a_plan_whose_rules_were_changed_by_hand_is_refused(folder: Path) -> Non
     plan = replace(load_plan_without_digest(path), row_rules={})
     rules = ServiceRules.from_data(data["row_rules"]["numbered"])
     save_plan(replace(plan, row_rules={"numbered": rules}), path)  # even with digests that fit
-    with pytest.raises(RuntimeError, match="row_rules[.]numbered"), served(folder):
+    with pytest.raises(RuntimeError, match=r"row_rules\.numbered"), served(folder):
         raise AssertionError("it started")
 
 
