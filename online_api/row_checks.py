@@ -16,6 +16,7 @@ from online_api.settings import ServingPolicy
 from skewguard.blocked import places
 from skewguard.definitions import ServiceDef
 from skewguard.errors import SkewguardError
+from skewguard.expectations.rows.columns import ColumnTests
 from skewguard.expectations.rows.rate import RateWindow
 from skewguard.expectations.rows.suite import RowRule, RowSuite
 from skewguard.expectations.rows.validator import RowValidator
@@ -145,7 +146,10 @@ class RowCheck:
     ) -> None:
         ordered = in_order(sources)
         columns, dtypes = tuple(s.column for s in ordered), tuple(s.dtype for s in ordered)
-        self._validator = RowValidator(replace(suite, columns=columns, dtypes=dtypes))
+        asked = replace(suite, columns=columns, dtypes=dtypes)
+        self._validator = RowValidator(asked)
+        self._tests = ColumnTests(asked)
+        self._rest = _restricted(asked, self._tests.rest)
         self._values = RowValues(ordered)
         self._uses = tuple(uses)
         self.service = uses[0].service
@@ -157,6 +161,8 @@ class RowCheck:
             if rows == 1:
                 mask = self._validator.check([column[0] for column in columns])
                 return {0: mask} if mask else _NONE
+            if self._tests.hold(columns) and not self._rest.bad(columns, rows):
+                return _NONE
             return self._validator.check_columns(columns, rows)
         bad, skipped = self._validator.tally_columns(columns, rows)
         self.window.add(rows, bad.values(), skipped.values())
@@ -196,6 +202,30 @@ class RowCheck:
 
 
 _NONE: Mapping[int, int] = {}
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """The rules that are not asked of whole columns, and where their columns are; no validator where there are none."""
+
+    validator: RowValidator | None
+    places: tuple[int, ...]
+
+    def bad(self, columns: Sequence[Sequence[Any]], rows: int) -> bool:
+        """Is anything wrong in any row?"""
+        if self.validator is None:
+            return False
+        return bool(self.validator.check_columns([columns[place] for place in self.places], rows))
+
+
+def _restricted(suite: RowSuite, rules: tuple[RowRule, ...]) -> _Rest:
+    needed = {
+        name for rule in rules for node in (rule.check, rule.condition) if node is not None for name in node.columns
+    }
+    places = tuple(place for place, name in enumerate(suite.columns) if name in needed)
+    columns, dtypes = (tuple(names[place] for place in places) for names in (suite.columns, suite.dtypes))
+    part = replace(suite, rules=rules, columns=columns, dtypes=dtypes)
+    return _Rest(RowValidator(part) if rules else None, places)
 
 
 def _bits(mask: int) -> Iterator[int]:
