@@ -157,6 +157,21 @@ def test_overrides(history: History) -> None:
         history.add_override(replace(first, until=now))
 
 
+def test_overrides_end_early_and_stay_on_record(history: History) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert history.end_overrides("churn_v1", now, "bo") == []
+    first = Override("churn_v1", "backfill is running", now + DAY, "ana", now, "serving")
+    history.add_override(first)
+    history.add_override(replace(first, service="other"))
+    assert history.overrides("churn_v1", now) == [first]
+    ended = replace(first, until=now + DAY / 2, ended_by="bo")
+    assert history.end_overrides("churn_v1", now + DAY / 2, "bo") == [ended]
+    assert history.override("churn_v1", now + DAY / 2) is None
+    assert history.overrides("churn_v1", now) == [ended]
+    assert history.overrides("churn_v1", now + DAY) == []
+    assert history.override("other", now + DAY / 2) is not None
+
+
 # -- one writer, many readers -----------------------------------------------------------------------------------------
 
 
