@@ -3,7 +3,8 @@
 ``python -m benchmarks.drift_nights [--nights 1000]``. Features are of six kinds in turn (normal, lognormal, counts,
 a rare flag, categories, numbers with nulls): independent, correlated at 0.5, or of entities with several rows each.
 Rules: ours as it ships (budget of 1% of nights), its significance alone at budgets of 1% and 5%, PSI >= 0.2 over ten
-bins, KS p < 0.05 and Evidently's own defaults, each on the very same rows. A night is a false alarm when any feature alarms.
+bins, KS p < 0.05 and Evidently's own defaults, each on the very same rows. A night is a false alarm when any feature
+alarms.
 """
 
 from __future__ import annotations
