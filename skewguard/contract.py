@@ -28,7 +28,8 @@ class FeatureContract:
     the view, its features and its join key map. ``definitions``: view -> parts under
     its fingerprint. ``time_range``: first and last as-of time (ISO 8601, UTC) or None for no rows.
     ``created_cutoff``: True where only rows created by the as-of time counted. ``profile``: full
-    feature name -> profile of the training set's column.
+    feature name -> profile of the training set's column. ``defaults``: full feature name -> what serving may send in
+    its place, as JSON (``skewguard.substitutes``); empty in contracts that were written before there were any.
     """
 
     service: str
@@ -46,14 +47,36 @@ class FeatureContract:
     seeds: Mapping[str, int]
     profile: Mapping[str, Mapping[str, Any]]
     suite_digest: str | None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     version: int = CONTRACT_VERSION
+
+    @property
+    def promise(self) -> dict[str, Any]:
+        """What it says of the service's definitions, in the form of ``service_promise``."""
+        return {
+            "definitions": dict(self.definitions),
+            "projections": dict(self.projections),
+            "features": [list(pair) for pair in self.features],
+        }
+
+    @property
+    def view_profiles(self) -> dict[str, Mapping[str, Any]]:
+        """Profiles by view and feature, ``<view>__<feature>``, whatever alias the service uses for the view."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for alias, reads in self.projections.items():
+            for feature in reads["features"]:
+                if f"{alias}__{feature}" in self.profile:
+                    found.setdefault(f"{reads['view']}__{feature}", self.profile[f"{alias}__{feature}"])
+        return found
 
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of everything but ``provenance``."""
         covered = asdict(self)
         del covered["provenance"]
+        if not self.defaults:  # a contract without any has the digest that it always had
+            del covered["defaults"]
         return digest(covered)
 
     def with_provenance(self, **items: Any) -> FeatureContract:
@@ -101,6 +124,17 @@ def definition_parts(service: ServiceDef) -> dict[str, dict[str, Any]]:
     """The parts of every view's definition, as they read back from JSON."""
     parts: dict[str, dict[str, Any]] = json.loads(canonical_json(service.fingerprint_parts()))
     return parts
+
+
+def service_promise(service: ServiceDef) -> dict[str, Any]:
+    """What a contract promises of a service's definitions, as it reads back from JSON.
+
+    ``definitions`` (see ``definition_parts``), ``projections`` (how the service reads its views), ``features`` (name
+    and dtype of each output, in order).
+    """
+    projections = json.loads(canonical_json(service.read_parts()))
+    features = [[field.name, field.dtype] for field in service.outputs()]
+    return {"definitions": definition_parts(service), "projections": projections, "features": features}
 
 
 def changed_parts(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
