@@ -30,7 +30,7 @@ from skewguard.expectations.sql.columns import Column, Facts, Kind
 from skewguard.expectations.sql.plan import Compiled
 from skewguard.expectations.sql.source import Attached
 
-_FEW, SAMPLE = 200, 10_000
+_FEW, _SAMPLE = 200, 10_000
 
 
 class Table:
@@ -66,12 +66,22 @@ class Table:
                 return whole.counts(self._whole(ask.whole))
             return self._fetch(f"SELECT {ask.key}, count(*) FROM ({self._rows}) WHERE {ask.where} GROUP BY 1")
         if isinstance(ask, Few):
-            first = f"SELECT {ask.column.sql} AS v FROM ({self._rows}) LIMIT {SAMPLE}"
-            return self._fetch(f"SELECT count(DISTINCT v) <= {_FEW} FROM ({first})")[0][0]
+            return self._is_few(ask.column)
         if isinstance(ask, Centre):
-            first = f"SELECT {ask.column.value}::DOUBLE AS v FROM ({self._rows}) LIMIT {SAMPLE}"
-            return self._fetch(f"SELECT avg(v) FROM ({first}) WHERE isfinite(v)")[0][0] or 0.0
+            return self._centre(ask.column)
         return self._ranked(ask) if isinstance(ask, Ranked) else self._first(ask)
+
+    def _is_few(self, column: Column) -> bool:
+        if self._source.in_memory:
+            return whole.distinct(self._whole(column).slice(0, _SAMPLE)) <= _FEW
+        first = f"SELECT {column.sql} AS v FROM ({self._rows}) LIMIT {_SAMPLE}"
+        return bool(self._fetch(f"SELECT count(DISTINCT v) <= {_FEW} FROM ({first})")[0][0])
+
+    def _centre(self, column: Column) -> float:
+        if self._source.in_memory:
+            return whole.mean(whole.numbers(self._whole(column).slice(0, _SAMPLE), column))
+        first = f"SELECT {column.value}::DOUBLE AS v FROM ({self._rows}) LIMIT {_SAMPLE}"
+        return self._fetch(f"SELECT avg(v) FROM ({first}) WHERE isfinite(v)")[0][0] or 0.0
 
     def _about(self, column: Column) -> Facts:
         if column.kind is not Kind.WHOLE:

@@ -24,12 +24,14 @@ _VIEW = "rows_of_the_suite"
 class Attached:
     """Rows that a connection knows: ``sql`` selects them as ``c<position>``.
 
-    ``facts`` tells of a column of whole numbers what is known without a scan, or None; ``values`` reads a whole column.
+    ``facts`` tells of a column of whole numbers what is known without a scan, or None; ``values`` reads a whole column;
+    ``in_memory``: reading costs nothing.
     """
 
     sql: str
     facts: Callable[[Column], Facts | None]
     values: Callable[[Column], pa.ChunkedArray]
+    in_memory: bool = False
 
 
 class TableSource:
@@ -42,10 +44,10 @@ class TableSource:
     def attach(self, con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> Attached:
         """Make the columns known to a connection."""
         if not columns:  # rules on the table as a whole
-            return Attached(f"SELECT NULL FROM range({self.rows()})", self._facts, self.values)
+            return Attached(f"SELECT NULL FROM range({self.rows()})", self._facts, self.values, True)
         arrays = [_readable(self._table.column(column.position)) for column in columns]
         con.register(_VIEW, pa.table(arrays, names=[column.sql for column in columns]))
-        return Attached(f"SELECT * FROM {_VIEW}", self._facts, self.values)
+        return Attached(f"SELECT * FROM {_VIEW}", self._facts, self.values, True)
 
     def values(self, column: Column) -> pa.ChunkedArray:
         """A whole column."""

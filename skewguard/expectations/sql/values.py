@@ -215,9 +215,8 @@ def _length(rule: Rule, context: Context) -> Callable[[], Judging]:
     column, value = context.of_kind(rule, Kind.TEXT), rule.resolved.get("value")
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise NotCompiled(f"the length is {value!r}")
-    whole = math.isfinite(value) and value == int(value)
-    equal = _within(context, f"length({column.sql})", (value, value), (False, False)) if whole else "false"
-    return _judging(rule, context, column, equal)
+    can_be = math.isfinite(value) and value == int(value) and 0 <= value < 2**63
+    return _judging(rule, context, column, f"length({column.sql}) = {context.bind(int(value))}" if can_be else "false")
 
 
 def _in_python(rule: Rule, context: Context) -> Callable[[], Judging]:

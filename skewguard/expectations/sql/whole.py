@@ -20,6 +20,11 @@ def ranked(values: Any, ranks: Callable[[int], list[int]]) -> list[Any]:
     if not len(values):
         return []
     places = ranks(len(values))
+    if values.dtype.kind == "i":
+        least, most = int(values.min()), int(values.max())
+        if most - least <= len(values):  # sorted by counting
+            below = np.cumsum(np.bincount(values - least))
+            return [int(place) + least for place in np.searchsorted(below, places, side="right")]
     return list(np.partition(values, sorted(set(places)))[places].tolist())
 
 
@@ -47,8 +52,14 @@ def counts(values: pa.ChunkedArray) -> list[tuple[str, int]]:
     return [pair for pair in zip(texts.to_pylist(), rows.to_pylist(), strict=True) if pair[0] is not None]
 
 
-def mean(values: pa.ChunkedArray) -> float:
+def distinct(values: pa.ChunkedArray) -> int:
+    """The number of different values."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    return int(pc.count_distinct(values).as_py())
+
+
+def mean(values: Any) -> float:
     """The mean of those that are finite; 0 for none."""
-    found = values.drop_null().to_numpy().astype(np.float64)
-    found = found[np.isfinite(found)]
+    found = values[np.isfinite(values)]
     return float(found.mean()) if len(found) else 0.0
