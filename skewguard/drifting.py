@@ -12,13 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from skewguard import dtypes
-from skewguard.checks.distribution import CHECK, Comparison, Night, check_distribution
+from skewguard.checks.distribution import Night, check_distribution
 from skewguard.collect import Progress
 from skewguard.config import Drift
 from skewguard.contract import FeatureContract, iso
 from skewguard.definitions import ServiceDef
 from skewguard.drift.alarms import level_of, rows_to_see
-from skewguard.drift.joint import JointTest, joint_test, one_row_an_entity
+from skewguard.drift.findings import CHECK
+from skewguard.drift.joint import FEWEST, JointTest, independent_rows, joint_test
+from skewguard.drift.judging import Comparison
 from skewguard.drift.nights import NightProfile, baseline, nights_before, save_night, unlike_nights
 from skewguard.drift.reference import load_reference
 from skewguard.drift.vectors import DriftColumn, TableVectors, Vectors, columns_of, profile_vectors
@@ -55,7 +57,7 @@ def distribution(
     limits = workspace.policy_for(service.name).drift
     folder = LogFolder.of(workspace.path)
     if not folder.root.is_dir():
-        return CheckResult(CHECK, "ok", reason="nothing was logged")
+        return _nothing(workspace, service, "nothing was logged")
     keep_log(workspace.path)
     span = log_span(folder, service.name, as_of - max(limits.look_back, NIGHT), FAR_FUTURE)
     with connect() as con:
@@ -65,8 +67,8 @@ def distribution(
             else None
         )
         if served is None or not served[0].rows:
-            return CheckResult(
-                CHECK, "ok", reason=f"nothing was served in the {_told(limits.look_back)} before {iso(as_of)}"
+            return _nothing(
+                workspace, service, f"nothing was served in the {_told(limits.look_back)} before {iso(as_of)}"
             )
         rows, since = served
         current = rows.sampled(min(1.0, limits.rows / rows.rows))
@@ -82,8 +84,15 @@ def distribution(
         result.check,
         population=rows.rows,
         seconds=time.perf_counter() - started,
-        details={**result.check.details, "since": iso(since), "until": iso(as_of), "not_checked": against.missing},
+        details={**result.check.details, "since": iso(since), "until": iso(as_of)},
     )
+
+
+def _nothing(workspace: Workspace, service: ServiceDef, reason: str) -> CheckResult:
+    """Nothing served: too little where nights before had something, else a service that our server does not serve."""
+    if any(workspace.state.profiles(service.name).glob("*.json")):
+        return CheckResult(CHECK, "inconclusive", reason=f"{reason}; before, it was", details={"too_little": True})
+    return CheckResult(CHECK, "ok", reason=reason)
 
 
 def training_drift(
@@ -209,7 +218,11 @@ class _Result:
 
 
 def _judge(workspace: Workspace, service: ServiceDef, current: Vectors, against: _Against, limits: Drift) -> _Result:
-    columns = columns_of(service)
+    columns = [column for column in columns_of(service) if column.keys != ()]
+    for column in columns_of(service):
+        if column.keys == ():
+            why = "its view has no entity, and so one value for all rows; parity compares it"
+            against.missing[f"the distribution of {column.view}.{column.feature}"] = why
     over_contract = profile_vectors(current, columns, {name: p.bins for name, p in against.profiles.items()})
     comparisons = list(_whole(columns, against.profiles, over_contract))
     for_nights = {**over_contract}
@@ -221,13 +234,13 @@ def _judge(workspace: Workspace, service: ServiceDef, current: Vectors, against:
     for_nights |= profile_vectors(current, moved, against.bins())
     comparisons += _nightly(columns, against.nights, for_nights)
     comparisons += _sliced(service, current, against, limits)
-    joint = _joint(service, current, against) if limits.joint else None
+    joint = _joint(service, current, against, limits) if limits.joint else None
     night = Night(
         comparisons,
         joint,
         services=max(len(workspace.feast.service_names()), 1),
         rows=current.rows,
-        details={"nights": len(against.nights)},
+        details={"nights": len(against.nights), "not_checked": against.missing},
     )
     return _Result(check_distribution(night, limits), for_nights)
 
@@ -262,7 +275,7 @@ def _sliced(service: ServiceDef, current: Vectors, against: _Against, limits: Dr
     """Every slice of both sides that has rows; the contract's side from its kept rows."""
     if against.kept is None or not isinstance(current, ServedRows | TableVectors):
         return
-    columns = columns_of(service)
+    columns = [column for column in columns_of(service) if column.keys != ()]
     bins = {name: profile.bins for name, profile in against.profiles.items()}
     for attribute in limits.slices:
         name = _attribute(service, attribute)
@@ -306,8 +319,8 @@ def _where(current: ServedRows | TableVectors, name: str, value: str) -> Vectors
     return current.where(f"CAST({quote(name)} AS VARCHAR) = {literal(value)}")
 
 
-def _joint(service: ServiceDef, current: Vectors, against: _Against) -> JointTest | None:
-    """The classifier's test of served rows against the contract's kept ones."""
+def _joint(service: ServiceDef, current: Vectors, against: _Against, limits: Drift) -> JointTest | None:
+    """The classifier's test of served rows against the contract's kept ones; what it leaves out is told."""
     if against.kept is None:
         return None
     columns = columns_of(service)
@@ -316,7 +329,14 @@ def _joint(service: ServiceDef, current: Vectors, against: _Against) -> JointTes
     if isinstance(current, ServedRows):
         current = current.sampled(min(1.0, _JOINT_ROWS / max(current.rows, 1)))
     now = TableVectors(current.read([name for name in dict.fromkeys(wanted) if name in current.columns]))
-    return joint_test(*one_row_an_entity(against.kept, now, keys), columns)
+    ours, theirs, tested = independent_rows(against.kept, now, columns)
+    found = joint_test(ours, theirs, tested, tell=limits.budget)
+    if found is None:
+        against.missing["the joint distribution"] = f"it takes {FEWEST} entities on each side, each with one row"
+    elif left := [f"{column.view}.{column.feature}" for column in columns if column not in tested]:
+        why = f"their views have no {FEWEST} entities on each side"
+        against.missing[f"{', '.join(left)} in the joint distribution"] = why
+    return found
 
 
 def reference_columns(service: ServiceDef) -> list[str]:

@@ -154,13 +154,16 @@ def summary(run: Run) -> str:
 def not_checked(run: Run) -> Iterable[tuple[str, str]]:
     """What the run did not check, and why: (what, why).
 
-    From checks that did not run to the end, rows that could not be compared, and what a check leaves under
-    ``not_checked`` in its ``details`` and a run in its ``provenance``: a mapping (what -> why) or a list of texts.
+    From checks that did not run to the end or had nothing to look at, rows that could not be compared, and what a check
+    leaves under ``not_checked`` in its ``details`` and a run in its ``provenance``: a mapping (what -> why) or a list
+    of texts.
     """
     for check in run.checks:
         name = clean(check.check)
         if check.status != "ok":
             yield f"the check {name}", clean(check.reason or f"it is {check.status}, without a reason", TEXT_LENGTH)
+        elif not check.population and check.reason:
+            yield f"nothing in the check {name}", clean(check.reason, TEXT_LENGTH)
         elif check.compared < check.population:
             missing = check.population - check.compared
             told = f"{count(missing)} of {count(check.population)} rows in {name}"
@@ -185,9 +188,9 @@ def _changed(run: Run, earlier: Sequence[Night]) -> str:
         return ""
     last = earlier[-1]
     ours = {item.key: item for item in run.findings}
-    decided = {check.check for check in run.checks if check.status == "ok"}
-    gone = [key for key in last.rates if key not in ours and key.split("/", 1)[0] in decided]
-    unseen = [key for key in last.rates if key not in ours and key.split("/", 1)[0] not in decided]
+    absent = [key for key in last.rates if key not in ours]
+    gone = [key for key in absent if _decided(run, key)]
+    unseen = [key for key in absent if key not in gone]
     new = [key for key in ours if key not in last.rates]
     higher = [key for key, item in ours.items() if key in last.rates and item.ci_low > last.rates[key]]
     parts = [_counted(keys, word) for keys, word in ((new, "new"), (higher, "higher"), (gone, "gone"))]
@@ -195,6 +198,12 @@ def _changed(run: Run, earlier: Sequence[Night]) -> str:
     told = "; ".join(part for part in parts if part)
     before = f"Since the run before ({when(last.as_of)}, {last.verdict.value})"
     return f"{before}: {told}." if told else f"{before}: no finding is new, none is gone."
+
+
+def _decided(run: Run, key: str) -> bool:
+    """Did the check of a finding's key come to an answer about its feature?"""
+    check, _, view, feature = key.split("/", 3) if key.count("/") >= 3 else (key, "", "", "")
+    return any(one.decides(view or None, feature or None) for one in run.checks if one.check == check)
 
 
 def _counted(keys: Sequence[str], word: str) -> str:
