@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -50,7 +50,8 @@ class Night:
     """One run as the 14-night strip shows it.
 
     ``rates`` maps a finding's key to its rate, ``features`` maps ``view.feature`` to differing / compared rows of the
-    checks that compare values, ``undecided`` names the checks that did not run to the end.
+    checks that compare values, ``undecided`` names the checks that did not run to the end. ``drift`` maps it to how far
+    its distribution moved, as a share of rows, against the contract (else the nights).
     """
 
     run_id: str
@@ -61,6 +62,7 @@ class Night:
     rates: Mapping[str, float]
     features: Mapping[str, float]
     undecided: tuple[str, ...] = ()
+    drift: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,13 @@ def night_of(run: Run) -> Night:
             for stats in check.features
         },
         undecided=tuple(check.check for check in run.checks if check.status != "ok"),
+        drift={
+            f"{stats.view}.{stats.feature}": stats.effect
+            for against in ("nights", "contract")  # the latter one stays
+            for check in run.checks
+            for stats in check.drift
+            if stats.against == against and not stats.slice
+        },
     )
 
 

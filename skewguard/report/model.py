@@ -15,11 +15,14 @@ from markupsafe import Markup
 from skewguard.findings import DRIFTS, Finding, Run, Verdict
 from skewguard.history import Night, night_of
 from skewguard.report import svg, words
+from skewguard.report.detail import Detail
 from skewguard.report.drift import DriftSection, build_drift
 from skewguard.report.figures import TEXT_LENGTH, clean, count, name_of, plural, seconds, span, when
-from skewguard.report.panels import STRIP, FeatureRow, Panel, build_others, build_panels
-from skewguard.report.rows import CheckRow, FindingRow, check_row, code_parts, finding_row, pairs, told_in_full
+from skewguard.report.panels import STRIP, FeatureRow, Panel, build_others, build_panels, count_others
+from skewguard.report.rows import CheckRow, FindingRow, Told, check_row, code_parts, finding_row, pairs
 
+SHOWN_REASONS = 5
+"""Reasons of the verdict at the top of the page; more of them are findings and checks, which follow."""
 SHOWN_CARDS = 3
 """Findings told in full at the top of the page; all are in the table."""
 REPAIRABLE = "Mend the online store from offline; the plan is shown before anything is written."
@@ -64,25 +67,29 @@ class Page:
     drawn: str
     stale: str
     reasons: tuple[str, ...]
+    more_reasons: int
     cards: tuple[FindingRow, ...]
     more_cards: int
     steps: tuple[Step, ...]
     checks: tuple[CheckRow, ...]
     findings: tuple[FindingRow, ...]
+    more_findings: int
     panels: tuple[Panel, ...]
     others: tuple[FeatureRow, ...]
+    more_others: int
     drift: DriftSection | None
     not_checked: tuple[tuple[str, str], ...]
     provenance: tuple[tuple[str, str], ...]
 
 
-def build_page(run: Run, history: Sequence[Night], now: datetime | None) -> Page:
+def build_page(run: Run, history: Sequence[Night], now: datetime | None, detail: Detail) -> Page:
     """The page of a run. ``history`` are nights, oldest first; of them only those before the run are shown."""
     earlier = nights_before(run, history)
     nights = [*earlier, night_of(run)][-STRIP:]
-    anchors = told_in_full(run)
-    rows = tuple(finding_row(index, item, run, earlier, anchors) for index, item in enumerate(run.findings, start=1))
+    told = Told.of(run, earlier, detail)
+    rows = tuple(finding_row(index, item, told) for index, item in enumerate(run.findings, start=1))
     cards = tuple(row for row in rows if row.action != "ignore")
+    others = build_others(told)
     verdict = words.VERDICTS[run.verdict]
     return Page(
         verdict=run.verdict.value,
@@ -101,17 +108,20 @@ def build_page(run: Run, history: Sequence[Night], now: datetime | None) -> Page
         took=seconds((run.finished_at - run.started_at).total_seconds()),
         drawn="" if now is None else when(now),
         stale=_stale(run, now),
-        reasons=tuple(clean(reason, TEXT_LENGTH) for reason in run.reasons),
+        reasons=tuple(clean(reason, TEXT_LENGTH) for reason in run.reasons[:SHOWN_REASONS]),
+        more_reasons=max(len(run.reasons) - SHOWN_REASONS, 0),
         cards=cards[:SHOWN_CARDS],
         more_cards=max(len(cards) - SHOWN_CARDS, 0),
         steps=_steps(run),
         checks=tuple(
             check_row(check, len([item for item in run.findings if item.check == check.check])) for check in run.checks
         ),
-        findings=rows,
-        panels=build_panels(run, rows, nights, anchors),
-        others=build_others(run, anchors),
-        drift=build_drift(run),
+        findings=rows[: detail.lines],
+        more_findings=len(rows[detail.lines :]),
+        panels=build_panels(told, rows, nights),
+        others=others,
+        more_others=count_others(told) - len(others),
+        drift=build_drift(told, nights),
         not_checked=tuple(not_checked(run)),
         provenance=pairs(run.provenance),
     )

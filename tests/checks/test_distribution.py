@@ -166,7 +166,11 @@ def test_rows_that_expired_as_wholes_are_one_finding_of_their_view() -> None:
     [
         (lacking("a", 0, 25), "same", ""),
         (lacking("a", 20, 0), "statuses", "without a value now: 20 OUTSIDE_MAX_AGE; before: 20 NULL_VALUE"),
-        (lacking("a", 60, 0), "nulls", "without a value now: 60 OUTSIDE_MAX_AGE; before: 20 NULL_VALUE"),
+        (
+            lacking("a", 60, 20),
+            "nulls",
+            "without a value now: 20 NULL_VALUE, 60 OUTSIDE_MAX_AGE; before: 20 NULL_VALUE",
+        ),
     ],
     ids=["few", "for another reason", "more"],
 )
