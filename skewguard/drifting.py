@@ -16,16 +16,17 @@ from skewguard.checks.distribution import Night, check_distribution
 from skewguard.collect import Progress
 from skewguard.config import Drift
 from skewguard.contract import FeatureContract, iso
-from skewguard.definitions import ServiceDef
+from skewguard.definitions import FieldDef, ServiceDef
 from skewguard.drift.alarms import level_of, rows_to_see
 from skewguard.drift.findings import CHECK
+from skewguard.drift.joined import joined_rows
 from skewguard.drift.joint import FEWEST, JointTest, independent_rows, joint_test
 from skewguard.drift.judging import Comparison
 from skewguard.drift.nights import NightProfile, baseline, nights_before, save_night, unlike_nights
 from skewguard.drift.reference import load_reference
 from skewguard.drift.vectors import DriftColumn, TableVectors, Vectors, columns_of, profile_vectors
 from skewguard.errors import BadInputError, ConfigurationError, nearest
-from skewguard.findings import CheckResult
+from skewguard.findings import CheckResult, FeatureStats
 from skewguard.offline.entity_rows import DEFAULT_TIMESTAMP, moments, read_rows, typed_column
 from skewguard.offline.sources import connect
 from skewguard.profile import Bins, ColumnProfile
@@ -122,7 +123,23 @@ def compare_rows(
         known = _vectors("reference", reference, service, full_feature_names)
         against = _Against(None, profile_vectors(known, columns_of(service)), known, (), {})
     result = _judge(workspace, service, current, against, limits)
-    return replace(result.check, population=current.rows)
+    joined = () if against.kept is None else _joined(workspace, service, against.kept, current)
+    return replace(result.check, population=current.rows, features=joined)
+
+
+def _joined(
+    workspace: Workspace, service: ServiceDef, reference: TableVectors, current: TableVectors
+) -> tuple[FeatureStats, ...]:
+    """The rows that both have, value by value; what is computed from request data only where that is known."""
+    policy = workspace.policy_for(service.name)
+    request = [field.name for field in service.request_fields]
+    known = set(request) <= reference.columns & current.columns
+    views = {projection.name for projection in service.projections}
+    columns = [column for column in columns_of(service) if known or column.view in views]
+    keys = [*(key.name for key in service.join_keys), *(request if known else ())]
+    return joined_rows(
+        reference, current, columns, keys, lambda c: policy.tolerance_for(c.view, FieldDef(c.feature, c.dtype))
+    )
 
 
 def _vectors(name: str, rows: Any, service: ServiceDef, full_feature_names: bool) -> TableVectors:

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.special import ndtr
 from scipy.stats import rankdata
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from skewguard import dtypes
 from skewguard.drift.tails import combined
@@ -136,13 +137,15 @@ def joint_test(
         own = np.flatnonzero(side == value)
         half[random.permutation(own)[: len(own) // 2]] = True
     judged: list[tuple[Any, _Half]] = []
-    for own in (half, ~half):
-        model = _fitted(matrix[~own], side[~own], texts, seed)
-        judged.append((model, _Half.of(model, matrix[own], side[own])))
-    chance = combined([found.chance for _, found in judged], [1.0] * 2)
     lost = np.zeros(len(shared))
-    if chance < tell:
-        lost = np.mean([_lost(model, found, random) for model, found in judged], axis=0)
+    # thousands of short parallel loops: on a machine that is busy, threads would wait for each other most of the time
+    with threadpool_limits(1, user_api="openmp"):
+        for own in (half, ~half):
+            model = _fitted(matrix[~own], side[~own], texts, seed)
+            judged.append((model, _Half.of(model, matrix[own], side[own])))
+        chance = combined([found.chance for _, found in judged], [1.0] * 2)
+        if chance < tell:
+            lost = np.mean([_lost(model, found, random) for model, found in judged], axis=0)
     order = [place for place in np.argsort(-lost, kind="stable")[:_TOLD] if lost[place] > 0]
     told = tuple((shared[place].name, float(lost[place])) for place in order)
     area = float(np.mean([found.area for _, found in judged]))
