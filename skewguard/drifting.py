@@ -22,7 +22,7 @@ from skewguard.drift.findings import CHECK
 from skewguard.drift.joined import joined_rows
 from skewguard.drift.joint import FEWEST, JointTest, independent_rows, joint_test
 from skewguard.drift.judging import Comparison
-from skewguard.drift.nights import NightProfile, baseline, nights_before, save_night, unlike_nights
+from skewguard.drift.nights import NightProfile, baseline, bins_of, nights_before, save_night, unlike_nights
 from skewguard.drift.reference import load_reference
 from skewguard.drift.vectors import DriftColumn, TableVectors, Vectors, columns_of, profile_vectors
 from skewguard.errors import BadInputError, ConfigurationError, nearest
@@ -76,9 +76,8 @@ def distribution(
         against = _Against.of(workspace, service, since, limits)
         result = _judge(workspace, service, current, against, limits)
         if save:
-            save_night(
-                workspace.state.profiles(service.name), NightProfile(since, as_of, current.rows, result.profiles)
-            )
+            night = NightProfile(since, as_of, current.rows, result.profiles, result.renewed)
+            save_night(workspace.state.profiles(service.name), night)
     if progress is not None:
         progress(CHECK, current.rows)
     return replace(
@@ -221,17 +220,17 @@ class _Against:
         return cls(contract, profiles, kept, nights, missing)
 
     def bins(self) -> dict[str, Bins]:
-        """The bins of each column: the nights' where there are some, so that nights compare; else the contract's."""
-        found = {name: profile.bins for name, profile in self.profiles.items()}
-        for night in self.nights[:1]:
-            found |= {name: profile.bins for name, profile in night.columns.items()}
-        return found
+        """The bins over which tonight compares with the nights before."""
+        return bins_of(self.nights, {name: profile.bins for name, profile in self.profiles.items()})
 
 
 @dataclass(frozen=True)
 class _Result:
+    """The check, tonight's profiles over the nights' bins, and over the contract's where these are others."""
+
     check: CheckResult
     profiles: Mapping[str, ColumnProfile]
+    renewed: Mapping[str, ColumnProfile]
 
 
 def _judge(workspace: Workspace, service: ServiceDef, current: Vectors, against: _Against, limits: Drift) -> _Result:
@@ -243,12 +242,12 @@ def _judge(workspace: Workspace, service: ServiceDef, current: Vectors, against:
     over_contract = profile_vectors(current, columns, {name: p.bins for name, p in against.profiles.items()})
     comparisons = list(_whole(columns, against.profiles, over_contract))
     for_nights = {**over_contract}
-    moved = (
-        [c for c in columns if c.name in over_contract and against.bins()[c.name] != over_contract[c.name].bins]
-        if against.nights
-        else []
-    )
-    for_nights |= profile_vectors(current, moved, against.bins())
+    bins = against.bins()
+    moved = [
+        c for c in columns if c.name in over_contract and bins.get(c.name, over_contract[c.name].bins)
+        != over_contract[c.name].bins
+    ]  # fmt: skip
+    for_nights |= profile_vectors(current, moved, bins)
     comparisons += _nightly(columns, against.nights, for_nights)
     comparisons += _sliced(service, current, against, limits)
     joint = _joint(service, current, against, limits) if limits.joint else None
@@ -259,7 +258,8 @@ def _judge(workspace: Workspace, service: ServiceDef, current: Vectors, against:
         rows=current.rows,
         details={"nights": len(against.nights), "not_checked": against.missing},
     )
-    return _Result(check_distribution(night, limits), for_nights)
+    renewed = {c.name: over_contract[c.name] for c in moved if c.name in against.profiles}
+    return _Result(check_distribution(night, limits), for_nights, renewed)
 
 
 def _whole(
@@ -279,8 +279,8 @@ def _nightly(
         now = tonight.get(column.name)
         if now is None or not now.rows:
             continue
-        alike = [n.columns[column.name] for n in nights if column.name in n.columns]
-        before = baseline([profile for profile in alike if profile.bins == now.bins and profile.rows])
+        alike = [profile for night in nights if (profile := night.over(column.name, now.bins)) is not None]
+        before = baseline([profile for profile in alike if profile.rows])
         if before is not None:
             yield Comparison(
                 column.view, column.feature, column.dtype, "nights", before.profile, now,
