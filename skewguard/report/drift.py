@@ -41,6 +41,7 @@ _PARTS = {
 class DriftPanel:
     """A drifted comparison with its chart: what moved, how surely, and both samples."""
 
+    anchor: str
     name: str
     dtype: str
     against: str
@@ -85,7 +86,10 @@ def build_drift(told: Told, nights: Sequence[Night]) -> DriftSection | None:
         return None
     return DriftSection(
         budget=_budget(check),
-        panels=tuple(_panel(stats, told.run, nights) for stats in told_with_charts(check, told.detail)),
+        panels=tuple(
+            _panel(f"d{number}", stats, told.run, nights)
+            for number, stats in enumerate(told_with_charts(check, told.detail), start=1)
+        ),
         lines=tuple(_line(stats, group) for stats, group in _told(check.drift, told.detail)),
         more=_more(check.drift, told.detail),
     )
@@ -163,7 +167,7 @@ def _where(stats: DriftStats) -> str:
     return f" where {clean(stats.slice)}" if stats.slice else ""
 
 
-def _panel(stats: DriftStats, run: Run, nights: Sequence[Night]) -> DriftPanel:
+def _panel(anchor: str, stats: DriftStats, run: Run, nights: Sequence[Night]) -> DriftPanel:
     name = name_of(stats.view, stats.feature)
     rates = [night.drift.get(f"{stats.view}.{stats.feature}") for night in nights]
     facts = (
@@ -176,6 +180,7 @@ def _panel(stats: DriftStats, run: Run, nights: Sequence[Night]) -> DriftPanel:
         *((f"without a value {when}", _reasons(rows)) for when, rows in _missing(stats) if rows),
     )
     return DriftPanel(
+        anchor=anchor,
         name=name,
         dtype=clean(stats.dtype),
         against=_AGAINST.get(stats.against, clean(stats.against)),

@@ -27,6 +27,7 @@ SHOWN_CARDS = 3
 """Findings told in full at the top of the page; all are in the table."""
 REPAIRABLE = "Mend the online store from offline; the plan is shown before anything is written."
 BEHIND = "Bring the online store up to date."
+MOVED = "See since when it moves; then whether the world changed (train again on new data) or a pipeline did (mend it)."
 UNDECIDED = "Remove what kept these checks from an answer; the reasons stand beside them below."
 STALE = timedelta(hours=36)
 """A report drawn this long after its run says so: a nightly run is missing."""
@@ -244,13 +245,12 @@ def _steps(run: Run) -> tuple[Step, ...]:
     others: dict[str, list[Finding]] = {}
     for item in run.findings:
         if item.action != "ignore":
-            command = words.command_for(item, run)
+            # the trend of the furthest feature; of others it is asked for in the same way
+            known = next((key for key, found in commands.items() if item.cause is found[0].cause in DRIFTS), None)
+            command = known or words.command_for(item, run)
             by, key = (commands, command) if command else (others, _advice(item))
             by.setdefault(key, []).append(item)
-    told = [
-        Step(((REPAIRABLE if found[0].repairable else BEHIND, False),), command, _names(found), _notes(found))
-        for command, found in commands.items()
-    ]
+    told = [_step(command, found) for command, found in commands.items()]
     told += [Step(tuple(code_parts(text)), "", _names(found)) for text, found in others.items()]
     undecided = [check.check for check in run.checks if check.status != "ok"]
     if undecided:
@@ -261,6 +261,15 @@ def _steps(run: Run) -> tuple[Step, ...]:
     if told:
         told.append(Step((("Check again.", False),), words.fill(words.CHECK, run), ""))
     return tuple(told)
+
+
+def _step(command: str, found: list[Finding]) -> Step:
+    if found[0].cause in DRIFTS:
+        return Step(((MOVED, False),), command, _names(found))
+    if found[0].repairable or command.startswith("skewguard materialize"):
+        text = REPAIRABLE if found[0].repairable else BEHIND
+        return Step(((text, False),), command, _names(found), _notes(found))
+    return Step(tuple(code_parts(_advice(found[0]))), command, _names(found))
 
 
 def _advice(item: Finding) -> str:
