@@ -1,6 +1,7 @@
 """Verdicts, statuses and causes in plain words: what each means, why it happens, what to do. Texts only, no layout.
 
-Commands are templates: ``{repo}``, ``{service}`` and ``{feature}`` are filled in, quoted for a POSIX shell, and ``{as_of}``.
+Commands are templates: ``{repo}``, ``{service}`` and ``{feature}`` are filled in, quoted for a POSIX shell, and
+``{as_of}``.
 """
 
 from __future__ import annotations
