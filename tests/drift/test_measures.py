@@ -54,6 +54,13 @@ def test_degenerate_columns() -> None:
     assert "unseen_share" not in rare  # other categories were there, but not kept
 
 
+@pytest.mark.parametrize("scale", [1.7e308, 1.0, 1e-300])
+def test_numbers_as_large_and_small_as_they_come(scale: float) -> None:
+    bins = Bins(edges=tuple(float(edge * scale) for edge in (-1.0, 0.0, 1.0)))
+    found = measured(profile([0, 50, 50, 0], bins=bins), profile([0, 25, 75, 0], bins=bins))
+    assert found["wasserstein_over_sd"] == pytest.approx(0.5)  # a quarter of the values, two sd wide
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_as_scipy_has_them(seed: int) -> None:
     random = np.random.default_rng(seed)
