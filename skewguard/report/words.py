@@ -308,9 +308,9 @@ def fill(template: str, run: Run, feature: str = "") -> str:
     repo = run.provenance.get("repository", ".")
     past = abs(run.started_at - run.as_of) > NOW
     values = {
-        "repo": _quoted(repo if isinstance(repo, str) else "."),
-        "service": _quoted(run.service),
-        "feature": _quoted(feature),
+        "repo": quoted(repo if isinstance(repo, str) else "."),
+        "service": quoted(run.service),
+        "feature": quoted(feature),
         "as_of": f" --as-of {timestamp(run.as_of)}" if past else "",
     }
     return template.format(**values)
@@ -326,7 +326,7 @@ def command_for(finding: Finding, run: Run) -> str:
     return fill(template, run, f"{finding.view}:{feature}") if template else ""
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """POSIX shell quoting; control characters, which could end a pasted line early, become their escapes."""
     text = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in value)
     return shlex.quote(text)
