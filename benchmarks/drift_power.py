@@ -24,10 +24,11 @@ from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
 from benchmarks.drift_nights import evidently_drifts, psi_ten_bins
-from skewguard.checks.distribution import Comparison, Night, check_distribution
+from skewguard.checks.distribution import Night, check_distribution
 from skewguard.config import Drift
 from skewguard.drift.column import compare_column
 from skewguard.drift.joint import joint_test
+from skewguard.drift.judging import Comparison
 from skewguard.drift.vectors import DriftColumn, TableVectors
 from skewguard.profile import TESTED_CATEGORIES, make_bins, profile_column
 
