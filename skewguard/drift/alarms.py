@@ -1,10 +1,10 @@
 """Which of a night's differences are alarms: sure enough over all of its tests, and far enough to matter.
 
 The budget is the share of nights without any drift that may bring a false alarm, over all feature services of a
-repository. Each service has an equal part of what is spent of it (its level), whichever of them are checked tonight. Within a service
-the tests of all columns, comparisons and slices are corrected together (Benjamini and Hochberg, "Controlling the false
-discovery rate", JRSS B 57, 1995): where nothing drifted, any alarm comes in at most that share of nights; where
-something did, at most that share of alarms is false.
+repository. Each service has an equal part of what is spent of it (its level), whichever of them are checked tonight.
+Within a service the tests of all columns, comparisons and slices are corrected together (Benjamini and Hochberg,
+"Controlling the false discovery rate", JRSS B 57, 1995): where nothing drifted, any alarm comes in at
+most that share of nights; where something did, at most that share of alarms is false.
 """
 
 from __future__ import annotations
