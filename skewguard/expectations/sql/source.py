@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,7 +22,10 @@ _VIEW = "rows_of_the_suite"
 
 @dataclass(frozen=True)
 class Attached:
-    """Rows that a connection knows: ``sql`` selects them as ``c<position>``; ``facts``: what is known unasked."""
+    """Rows that a connection knows: ``sql`` selects them as ``c<position>``.
+
+    ``facts`` tells of a column of whole numbers what is known without a scan, or None.
+    """
 
     sql: str
     facts: Callable[[Column], Facts | None]
@@ -36,6 +40,8 @@ class TableSource:
 
     def attach(self, con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> Attached:
         """Make the columns known to a connection."""
+        if not columns:  # rules on the table as a whole
+            return Attached(f"SELECT NULL FROM range({self.rows()})", self._facts)
         arrays = [_readable(self._table.column(column.position)) for column in columns]
         con.register(_VIEW, pa.table(arrays, names=[column.sql for column in columns]))
         return Attached(f"SELECT * FROM {_VIEW}", self._facts)
@@ -44,11 +50,8 @@ class TableSource:
         values = self._table.column(column.position)
         if pa.types.is_dictionary(column.type):
             return None
-        facts = Facts(column, len(values), values.null_count)
-        if column.kind is not Kind.WHOLE or column.is_narrow:
-            return facts
         span = pc.min_max(values).as_py()
-        return replace(facts, low=span["min"], high=span["max"])
+        return Facts(column, len(values), values.null_count, span["min"], span["max"])
 
     def rows(self) -> int:
         """The number of rows."""
@@ -66,9 +69,9 @@ class ParquetSource:
         self._paths = [str(path) for path in paths]
         if not self._paths:
             raise BadInputError("source", "no Parquet file", "at least one")
-        files = [_opened(path) for path in self._paths]
-        self._metadata = [file.metadata for file in files]
-        schemas = [file.schema_arrow for file in files]
+        opened = [_opened(path) for path in self._paths]
+        self._metadata = [metadata for metadata, _ in opened]
+        schemas = [schema for _, schema in opened]
         self.schema = schemas[0]
         for path, schema in zip(self._paths, schemas, strict=True):
             if not schema.equals(self.schema):
@@ -78,14 +81,13 @@ class ParquetSource:
         """Make the columns known to a connection."""
         con.execute("SET VARIABLE paths_of_the_suite = $paths", {"paths": self._paths})
         every = ", ".join(f"c{position}" for position in range(len(self.schema)))
-        names = ", ".join(column.sql for column in columns)
+        names = ", ".join(column.sql for column in columns) or "NULL"
         files = "read_parquet(getvariable('paths_of_the_suite'), hive_partitioning = false)"
         return Attached(f"SELECT {names} FROM {files} AS files({every})", self._facts)
 
     def _facts(self, column: Column) -> Facts | None:
         """From the statistics in the files, where they are complete."""
-        signed = pa.types.is_signed_integer(column.type)
-        if column.kind is Kind.WHOLE and not signed:
+        if not pa.types.is_signed_integer(column.type):
             return None
         facts: Facts | None = Facts(column, self.rows())
         for metadata in self._metadata:
@@ -103,7 +105,10 @@ class ParquetSource:
     def read(self, names: Iterable[str]) -> pa.Table:
         """The columns of these names; of no names, the rows all the same."""
         wanted = list(names)
-        tables = [pq.ParquetFile(path).read(columns=wanted) for path in self._paths]
+        tables = []
+        for path in self._paths:
+            with _reading(path), pq.ParquetFile(path) as file:
+                tables.append(file.read(columns=wanted))
         return pa.concat_tables(tables).select(wanted)
 
 
@@ -166,7 +171,7 @@ def _with_statistics(facts: Facts, found: Any, values: int) -> Facts | None:
     if found is None or not found.has_null_count:
         return None
     facts = replace(facts, nulls=facts.nulls + found.null_count)
-    if facts.column.kind is not Kind.WHOLE or found.null_count == values:
+    if found.null_count == values:
         return facts
     if not found.has_min_max:
         return None
@@ -175,9 +180,15 @@ def _with_statistics(facts: Facts, found: Any, values: int) -> Facts | None:
     return replace(facts, low=low, high=high)
 
 
-def _opened(path: str) -> Any:
+def _opened(path: str) -> tuple[Any, pa.Schema]:
+    with _reading(path), pq.ParquetFile(path) as file:
+        return file.metadata, file.schema_arrow
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
     try:
-        return pq.ParquetFile(path)
+        yield
     except FileNotFoundError as error:
         raise BadInputError("source", f"{path!r}, which is not there", "a Parquet file") from error
     except (OSError, pa.ArrowInvalid) as error:

@@ -8,7 +8,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from skewguard.expectations.frames import EXACT_FLOAT
-from skewguard.expectations.sql.asks import About, Answers, Ask, Counts, Few, First, Groups, Judging, both, count
+from skewguard.expectations.sql.asks import (
+    About,
+    Answers,
+    Ask,
+    Counts,
+    Few,
+    First,
+    Groups,
+    Judging,
+    LeftToGx,
+    both,
+    count,
+)
 from skewguard.expectations.sql.columns import EPOCH, NUMBERS, Column, Kind
 from skewguard.expectations.sql.conditions import condition
 from skewguard.expectations.sql.context import (
@@ -89,19 +101,18 @@ def _between(rule: Rule, context: Context) -> Callable[[], Judging]:
 
 
 def _within_floats(context: Context, column: Column, limits: tuple[Any, Any], strict: tuple[bool, bool]) -> str:
-    low, high = (None if limit is None else _float(context, column, limit) for limit in limits)
-    value = column.sql if column.is_single else column.value
-    parts = [] if low is None else [f"{value} {'>' if strict[0] else '>='} {low}"]
+    low, high = limits
+    parts = [] if low is None else [_beside(context, column, ">" if strict[0] else ">=", low)]
     # DuckDB sorts NaN above everything
-    parts.append(column.present if high is None else f"{value} {'<' if strict[1] else '<='} {high}")
+    parts.append(column.present if high is None else _beside(context, column, "<" if strict[1] else "<=", high))
     return both(*parts)
 
 
-def _float(context: Context, column: Column, limit: float) -> str:
-    if column.is_single:
-        limit = math.copysign(math.inf, limit) if abs(limit) > _LARGEST_SINGLE else limit
-        return f"{context.bind(float(limit))}::FLOAT"
-    return context.bind(float(limit))
+def _beside(context: Context, column: Column, operator: str, limit: float) -> str:
+    """SQL: a float against a limit, which for float32 is one as well unless it is beyond all of them."""
+    if column.is_single and abs(limit) <= _LARGEST_SINGLE:
+        return f"{column.sql} {operator} {context.bind(float(limit))}::FLOAT"
+    return f"{column.value} {operator} {context.bind(float(limit))}"
 
 
 def _within(context: Context, value: str, limits: tuple[Any, Any], strict: tuple[bool, bool]) -> str:
@@ -216,7 +227,7 @@ def _by_value(rule: Rule, context: Context, column: Column, holds: Callable[[str
 
     def judging() -> Judging:
         got = yield [rows, values]
-        wrong = [(value, number) for value, number in got[values] if not holds(value)]
+        wrong = _wrong(got[values], holds)
         counted = Counted(got[rows], sum(number for _, number in got[values]), sum(number for _, number in wrong))
         shown = []
         if wrong:
@@ -226,6 +237,13 @@ def _by_value(rule: Rule, context: Context, column: Column, holds: Callable[[str
         return map_outcome(counted, share, shown)
 
     return judging
+
+
+def _wrong(found: Sequence[tuple[str, int]], holds: Callable[[str], bool]) -> list[tuple[str, int]]:
+    try:
+        return [(value, number) for value, number in found if not holds(value)]
+    except Exception as error:  # what a library raises on a value is the rule's outcome, in GX's words
+        raise LeftToGx(f"it raises {type(error).__name__}: {error}") from error
 
 
 def grouped(column: Column, domain: str) -> Generator[Sequence[Ask], Answers, Groups]:
