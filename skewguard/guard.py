@@ -229,6 +229,27 @@ class SkewGuard(Workspace):
 
         return running.check_service(self, service, utc(as_of, self.clock), save=save, progress=progress)
 
+    def comparison(
+        self,
+        service: str,
+        view: str | None = None,
+        *,
+        as_of: datetime | str | None = None,
+        features: Sequence[str] | None = None,
+        sample: float | None = None,
+    ) -> pa.Table:
+        """Both sides of one view row by row, with what the parity check makes of every cell: docs/skew-expectations.md.
+
+        ``view`` may be left out where the service reads one only; ``features`` are names in it (all that the service
+        reads, if None); ``sample`` is a share of its entities, by hash (policy's, if None). Everything is in memory.
+        Raises UnknownNameError, BadInputError, StoreUnavailableError; ConfigurationError where the view was never
+        materialized, or the as-of time lies before its watermark.
+        """
+        from skewguard.comparing import compare_view
+
+        self.feast.refresh()
+        return compare_view(self, self.service(service), view, utc(as_of, self.clock), features, sample)
+
     def drift(self, rows: Any, service: str, *, reference: Any = None, full_feature_names: bool = False) -> CheckResult:
         """Feature vectors against the training set of the service's contract, or against ``reference`` (docs/drift.md).
 

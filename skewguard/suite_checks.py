@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from skewguard.both_sides import NIGHTLY, apart, judge_both_sides
 from skewguard.checks.expectations import CHECK, check_suite, no_suite
 from skewguard.contract import iso
 from skewguard.definitions import ServiceDef
@@ -30,14 +31,17 @@ def check_training(workspace: Workspace, service: ServiceDef, table: pa.Table) -
     suite = _suite(workspace, service)
     if suite is None:
         return no_suite(suite_path(workspace.path, service.name))
-    outcome = _engine().validate(table, suite)
-    return check_suite(outcome, (), started, {"rows": table.num_rows})
+    values, both = apart(suite)
+    outcome = _engine().validate(table, values)
+    skipped = [f"{rule.label}: {NIGHTLY}" for rule in both]
+    return check_suite(outcome, skipped, started, {"rows": table.num_rows})
 
 
 def check_online(
     workspace: Workspace, service: ServiceDef, as_of: datetime, con: duckdb.DuckDBPyConnection
 ) -> CheckResult:
-    """The suite on sampled online vectors, as they would be served at ``as_of``.
+    """The suite on sampled online vectors, as they would be served at ``as_of``; its rules on both sides on comparison
+    frames (``both_sides``).
 
     Entities are chosen by hash among those that offline knows; only vectors count in which every view has a row inside
     its TTL (one that is rightly absent is no fault of the data, and an expired one is freshness's to tell). Left out,
@@ -45,10 +49,20 @@ def check_online(
     (labels), and those on the table as a whole.
     Raises SuiteError, StoreUnavailableError.
     """
-    started = time.perf_counter()
     suite = _suite(workspace, service)
     if suite is None:
         return no_suite(suite_path(workspace.path, service.name))
+    values, both = apart(suite)
+    found = _check_vectors(workspace, service, values, as_of, con)
+    return judge_both_sides(workspace, service, suite, as_of, con).added_to(found) if both else found
+
+
+def _check_vectors(
+    workspace: Workspace, service: ServiceDef, suite: Suite, as_of: datetime, con: duckdb.DuckDBPyConnection
+) -> CheckResult:
+    started = time.perf_counter()
+    if not suite.rules:
+        return CheckResult(CHECK, "ok", details={"not_checked": []})
     stored = ServiceDef(service.name, service.projections)
     vectors, details = _sampled_vectors(
         workspace, stored, as_of, con, workspace.policy_for(service.name).expectation_rows

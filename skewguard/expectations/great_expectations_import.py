@@ -13,16 +13,21 @@ from types import SimpleNamespace
 _QUIET = {"GX_ANALYTICS_ENABLED": "false", "TQDM_DISABLE": "1"}
 
 
+def quieten() -> None:
+    """Telemetry and progress bars off, in as far as the environment says nothing else. Before GX is imported."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
+
 @cache
 def load() -> SimpleNamespace:
     """GX's parts that skewguard uses.
 
     ``Configuration`` is ExpectationConfiguration, ``Engine`` PandasExecutionEngine, ``Validator`` GX's validator with
     progress bars off, ``Result`` and ``SuiteResult`` its validation results, ``known()`` the sorted names of all
-    registered expectations, ``version`` its version.
+    registered expectations, ours among them, ``version`` its version.
     """
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
+    quieten()
 
     import great_expectations.expectations  # noqa: F401  (registers the expectations)
     from great_expectations import __version__
@@ -35,6 +40,8 @@ def load() -> SimpleNamespace:
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
     from great_expectations.expectations.registry import list_registered_expectation_implementations
     from great_expectations.validator.validator import Validator
+
+    import skewguard.expectations.skew  # noqa: F401  (registers ours)
 
     class QuietValidator(Validator):  # type: ignore[misc]
         """GX's validator draws progress bars unless a Data Context forbids it; ours has none (engine.py says why)."""

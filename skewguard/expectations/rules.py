@@ -31,6 +31,18 @@ TABLE_COLUMN_RULES = frozenset(
 )
 """Rules on which columns there are: a column that is missing is for them to find."""
 
+SKEW_RULES = frozenset(
+    {
+        "expect_definitions_unchanged",
+        "expect_drift_not_to_be_significant",
+        "expect_freshness_to_be_below",
+        "expect_mismatch_rate_to_be_below",
+        "expect_null_rate_skew_to_be_below",
+        "expect_online_to_match_offline",
+    }
+)
+"""Rules on a comparison frame (``skewguard.expectations.skew``): judged every night, on nothing else."""
+
 _NO_PANDAS = {
     "unexpected_rows_expectation": "write the condition as a column or column-pair expectation",
     "expect_query_results_to_match_comparison": "write the condition as a column or column-pair expectation",
@@ -40,7 +52,8 @@ _NO_PANDAS = {
     "expect_column_values_to_not_match_like_pattern": "use expect_column_values_to_not_match_regex",
     "expect_column_values_to_not_match_like_pattern_list": "use expect_column_values_to_not_match_regex_list",
 }
-_COLUMN_KEYS = ("column", "column_A", "column_B")
+_COLUMN_KEYS = ("column", "column_A", "column_B", "state_column", "cause_column", "as_of_column")
+_COLUMN_LISTS = ("column_list", "entity_columns")
 _COMMON = {"id", "meta", "notes", "result_format", "description", "catch_exceptions", "rendered_content", "severity",
            "windows", "batch_id"}  # fmt: skip
 _EXACT_FLOAT = 2**53
@@ -59,8 +72,9 @@ def columns_of(kind: str, kwargs: Mapping[str, Any]) -> tuple[str, ...]:
     if kind in TABLE_COLUMN_RULES:
         return ()
     names = [kwargs[key] for key in _COLUMN_KEYS if isinstance(kwargs.get(key), str)]
-    listed = kwargs.get("column_list")
-    names += [name for name in listed if isinstance(name, str)] if isinstance(listed, list | tuple) else []
+    for key in _COLUMN_LISTS:
+        listed = kwargs.get(key)
+        names += [name for name in listed if isinstance(name, str)] if isinstance(listed, list | tuple) else []
     names += _condition_columns(kwargs.get("row_condition"))
     return tuple(dict.fromkeys(names))
 
