@@ -141,7 +141,7 @@ def _sum(rule: Rule, context: Context) -> Callable[[], Judging]:
             if abs(added) >= 2**63:
                 raise LeftToGx("the sum is beyond int64")
             return between_outcome(int(added), limits)
-        exact = column.kind is Kind.WHOLE and found.size < EXACT_FLOAT
+        exact = not found.rows or (column.kind is Kind.WHOLE and found.size < EXACT_FLOAT)
         return between_outcome(float(added), limits) if exact else _sure(float(added), limits, found.slack)
 
     return judging

@@ -36,6 +36,8 @@ class TableSource:
 
     def attach(self, con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> Attached:
         """Make the columns known to a connection."""
+        if not columns:  # rules on the table as a whole
+            return Attached(f"SELECT NULL FROM range({self.rows()})", self._facts)
         arrays = [_readable(self._table.column(column.position)) for column in columns]
         con.register(_VIEW, pa.table(arrays, names=[column.sql for column in columns]))
         return Attached(f"SELECT * FROM {_VIEW}", self._facts)
@@ -78,7 +80,7 @@ class ParquetSource:
         """Make the columns known to a connection."""
         con.execute("SET VARIABLE paths_of_the_suite = $paths", {"paths": self._paths})
         every = ", ".join(f"c{position}" for position in range(len(self.schema)))
-        names = ", ".join(column.sql for column in columns)
+        names = ", ".join(column.sql for column in columns) or "NULL"
         files = "read_parquet(getvariable('paths_of_the_suite'), hive_partitioning = false)"
         return Attached(f"SELECT {names} FROM {files} AS files({every})", self._facts)
 

@@ -89,19 +89,18 @@ def _between(rule: Rule, context: Context) -> Callable[[], Judging]:
 
 
 def _within_floats(context: Context, column: Column, limits: tuple[Any, Any], strict: tuple[bool, bool]) -> str:
-    low, high = (None if limit is None else _float(context, column, limit) for limit in limits)
-    value = column.sql if column.is_single else column.value
-    parts = [] if low is None else [f"{value} {'>' if strict[0] else '>='} {low}"]
+    low, high = limits
+    parts = [] if low is None else [_beside(context, column, ">" if strict[0] else ">=", low)]
     # DuckDB sorts NaN above everything
-    parts.append(column.present if high is None else f"{value} {'<' if strict[1] else '<='} {high}")
+    parts.append(column.present if high is None else _beside(context, column, "<" if strict[1] else "<=", high))
     return both(*parts)
 
 
-def _float(context: Context, column: Column, limit: float) -> str:
-    if column.is_single:
-        limit = math.copysign(math.inf, limit) if abs(limit) > _LARGEST_SINGLE else limit
-        return f"{context.bind(float(limit))}::FLOAT"
-    return context.bind(float(limit))
+def _beside(context: Context, column: Column, operator: str, limit: float) -> str:
+    """SQL: a float against a limit, which for float32 is one as well unless it is beyond all of them."""
+    if column.is_single and abs(limit) <= _LARGEST_SINGLE:
+        return f"{column.sql} {operator} {context.bind(float(limit))}::FLOAT"
+    return f"{column.value} {operator} {context.bind(float(limit))}"
 
 
 def _within(context: Context, value: str, limits: tuple[Any, Any], strict: tuple[bool, bool]) -> str:

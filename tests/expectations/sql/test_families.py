@@ -77,7 +77,7 @@ def test_degenerate_columns(values: Any, kind: pa.DataType) -> None:
         ([1.5, None, NAN], F64, limits("sum", 1, 2), True),
         ([1, 2, 3, 4], I64, limits("median", 2.5, 2.5), True),
         ([3.0, 1.0, None], F64, limits("median", 2, 2, strict_max=True), False),
-        ([1.0, 5.0], F64, limits("max", max_value=None, high=5), True),
+        ([1.0, 5.0], F64, limits("max", high=5), True),
         ([1.0, 5.0], F64, limits("max", high=5, strict_max=True), False),
         ([0.1], F32, limits("max", high=0.1), True),
         ([DAY], TIME, limits("max", high="2026-01-01"), True),
@@ -85,7 +85,6 @@ def test_degenerate_columns(values: Any, kind: pa.DataType) -> None:
     ],
 )
 def test_statistics(values: Any, kind: pa.DataType, rule: dict[str, Any], success: bool) -> None:
-    rule["kwargs"] = {key: value for key, value in rule["kwargs"].items() if value is not None}
     assert in_sql(values, rule, kind).outcome.success is success
 
 
@@ -97,7 +96,7 @@ def test_statistics(values: Any, kind: pa.DataType, rule: dict[str, Any], succes
         ([1, 2, 3], I64, limits("values", 1.5, 2.5), 2),
         ([1, 2, 3], I64, limits("values", 1.5, 2.5, strict_min=True, strict_max=True), 2),
         ([1, -5], I64, limits("values", -1e300, 1e300), 0),
-        ([1, -5], pa.uint8() if False else I64, limits("values", low=1e300), 2),
+        ([1, -5], I64, limits("values", low=1e300), 2),
         ([1, 2, 2**64 - 1], pa.uint64(), limits("values", high=1e10), 1),
         ([1.0, NAN, INF, -INF, None], F64, limits("values", 0), 1),
         ([1.0, NAN, INF, -INF, None], F64, limits("values", high=0), 2),
@@ -174,7 +173,7 @@ def test_several_columns(ignore: str) -> None:
         agreed(PAIRS, entry("expect_select_column_values_to_be_unique_within_record", **several))
         agreed(PAIRS, entry("expect_compound_columns_to_be_unique", **several))
     sums = {"column_list": ["a", "b", "c"], "sum_total": 3, "ignore_row_if": ignore}
-    assert agreed(PAIRS, entry("expect_multicolumn_sum_to_equal", **sums)).outcome.result["unexpected_count"] >= 2
+    agreed(PAIRS, entry("expect_multicolumn_sum_to_equal", **sums))
 
 
 @pytest.mark.parametrize("quantiles", [[0.0, 0.5, 1.0], [0.25, 0.75], [0.1, 0.9]])
