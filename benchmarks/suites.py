@@ -116,7 +116,7 @@ def ours(form: str, folder: Path) -> tuple[float, Any]:
     return seconds, [item.to_json_dict() for item in found.results]
 
 
-def gx(form: str, folder: Path) -> tuple[float, Any]:
+def gx(_: str, folder: Path) -> tuple[float, Any]:
     from skewguard.expectations import great_expectations_import
     from skewguard.expectations.frames import value_frame
     from skewguard.expectations.suites import parse_suite

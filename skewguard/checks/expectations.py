@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,8 @@ def check_suite(
 ) -> CheckResult:
     """The check's result from a suite's outcome; its population and compared are expectations.
 
-    ``skipped`` names the expectations that were left out; ``started`` is a time.perf_counter() moment.
+    ``skipped`` names the expectations that were left out; ``started`` is a time.perf_counter() moment. ``details`` tell
+    of the others who judged them ("sql", "gx", "refused"), and why not SQL.
     """
     return CheckResult(
         check=CHECK,
@@ -64,8 +66,20 @@ def check_suite(
         population=len(outcome.results),
         compared=sum(not r.broke for r in outcome.results),
         seconds=time.perf_counter() - started,
-        details={**details, "suite": outcome.suite_digest, "not_checked": list(skipped)},
+        details={
+            **details,
+            "suite": outcome.suite_digest,
+            "judged": _judges(outcome.results),
+            "not_checked": list(skipped),
+        },
     )
+
+
+def _judges(results: Sequence[ExpectationResult]) -> dict[str, Any]:
+    """How many expectations were judged in which way, and why those that SQL did not judge were left to another."""
+    told: dict[str, Any] = dict(Counter(result.judged_by for result in results))
+    left = [f"{r.expectation} on {r.column or 'the table'}: {r.reason}" for r in results if r.judged_by != "sql"]
+    return {**told, "not_in_sql": left} if left else told
 
 
 def no_suite(path: Path) -> CheckResult:

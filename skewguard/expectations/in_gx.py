@@ -47,10 +47,26 @@ def run_in_gx(source: Readable, rules: Sequence[Rule]) -> dict[int, Outcome]:
         empty = source.schema.empty_table()
         outcomes |= _run(type_frame(empty, _needed(source, by_schema)), by_schema, singles)
     for some, make_frame in ((about_values, value_frame), (about_types, type_frame)):
-        if some:
-            names = _needed(source, some)
-            outcomes |= _run(make_frame(source.read(names), names), some, singles)
-    return outcomes
+        for company in _apart(source, some):
+            names = _needed(source, company)
+            outcomes |= _run(make_frame(source.read(names), names), company, singles)
+    return outcomes | {rule.position: Outcome(False, trouble=_CONFUSED) for rule in rules if _is_confused(rule.columns)}
+
+
+_CONFUSED = "GX takes columns whose names differ in case only for one column"
+
+
+def _is_confused(names: Sequence[str]) -> bool:
+    return len({name.casefold() for name in names}) < len(names)
+
+
+def _apart(source: Readable, rules: Sequence[Rule]) -> list[list[Rule]]:
+    """The rules together, or each alone where GX would take the column of one for that of another."""
+    sound = [rule for rule in rules if not _is_confused(rule.columns)]
+    by_name = any(rule.type in TABLE_COLUMN_RULES for rule in sound)
+    if not by_name and _is_confused(_needed(source, sound)):
+        return [[rule] for rule in sound]
+    return [sound] if sound else []
 
 
 def _needed(source: Readable, rules: Sequence[Rule]) -> list[str]:

@@ -213,15 +213,12 @@ def _quantiles(rule: Rule, context: Context) -> Callable[[], Judging]:
     if not quantiles or not all(isinstance(q, int | float) and 0 <= q <= 1 for q in quantiles):
         raise NotCompiled("the quantiles are not between 0 and 1")
     require_number(*(bound for pair in allowed for bound in pair))
-    # pandas makes percentages of quantiles, and NumPy quantiles of these
-    about, ask = (
-        About(column),
-        Ranked(
-            column.value,
-            both(where, column.present),
-            lambda rows: [round((rows - 1) * (q * 100.0 / 100.0)) for q in quantiles],
-        ),
-    )
+
+    def nearest(rows: int) -> list[int]:
+        # pandas makes percentages of quantiles, and NumPy quantiles of these
+        return [round((rows - 1) * (q * 100.0 / 100.0)) for q in quantiles]
+
+    about, ask = About(column), Ranked(column.value, both(where, column.present), nearest)
 
     def judging() -> Judging:
         got = yield [about, ask]
@@ -326,7 +323,8 @@ def _most_common(found: list[tuple[Any, int]], wanted: list[Any], ties: bool) ->
 def _distinct(*, inside: bool, all_there: bool) -> Verdict:
     def verdict(found: list[tuple[Any, int]], wanted: list[Any]) -> Outcome:
         there, expected = {value for value, _ in found}, set(wanted)
-        unexpected, missing = _sorted(there - expected), _in_order(wanted, expected - there)
+        unexpected = sorted(there - expected)
+        missing = [value for value in dict.fromkeys(wanted) if value not in there]  # in the order of the suite
         result: dict[str, Any] = {"observed_value": None}
         if inside:
             result |= {"unexpected_count": len(unexpected), "partial_unexpected_list": unexpected[:PARTIAL]}
@@ -335,15 +333,6 @@ def _distinct(*, inside: bool, all_there: bool) -> Verdict:
         return Outcome(not (inside and unexpected) and not (all_there and missing), result)
 
     return verdict
-
-
-def _sorted(values: set[Any]) -> list[Any]:
-    return sorted(values)
-
-
-def _in_order(wanted: Sequence[Any], missing: set[Any]) -> list[Any]:
-    """What is missing, in the order of the suite."""
-    return [value for value in dict.fromkeys(wanted) if value in missing]
 
 
 RULES: dict[str, Compile] = {

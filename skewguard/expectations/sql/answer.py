@@ -55,7 +55,7 @@ class Table:
 
     def _answer(self, ask: Groups | Counts | Few | Centre | About | Ranked | First) -> Any:
         if isinstance(ask, About):
-            return self._source.facts(ask.column) or self._facts(ask.column)
+            return self._about(ask.column)
         if isinstance(ask, Groups):
             return self._groups(ask)
         if isinstance(ask, Counts):
@@ -68,14 +68,19 @@ class Table:
             return self._fetch(f"SELECT avg(v) FROM ({first}) WHERE isfinite(v)")[0][0] or 0.0
         return self._ranked(ask) if isinstance(ask, Ranked) else self._first(ask)
 
-    def _facts(self, column: Column) -> Facts:
-        span = f"min({column.sql}), max({column.sql})" if column.kind is Kind.WHOLE else "NULL, NULL"
+    def _about(self, column: Column) -> Facts:
+        if column.kind is not Kind.WHOLE:
+            return Facts(column)
+        known = self._source.facts(column)
+        if known is not None:
+            return known
+        span = f"min({column.sql}), max({column.sql})"
         ((rows, there, low, high),) = self._fetch(f"SELECT count(*), count({column.sql}), {span} FROM ({self._rows})")
         return Facts(column, rows, rows - there, low, high)
 
     def _groups(self, ask: Groups) -> tuple[int, int]:
         if ask.dense is not None:  # counted by their place: ten times as fast as by hash
-            counts = np.bincount(self._column(f"{ask.keys[0]} - ({ask.dense})", ask.where))
+            counts = np.bincount(self._column(f"{ask.keys[0]}::BIGINT - ({ask.dense})", ask.where))
             return int(np.count_nonzero(counts)), int(counts[counts > 1].sum())
         groups = f"SELECT count(*) AS n FROM ({self._rows}) WHERE {ask.where} GROUP BY {', '.join(ask.keys)}"
         ((number, repeated),) = self._fetch(

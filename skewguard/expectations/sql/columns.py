@@ -111,10 +111,10 @@ def kind_of(kind: pa.DataType) -> Kind:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is true of a whole column and decides the NumPy dtype that GX sees: nulls, the span of whole numbers."""
+    """What is true of a whole column and decides the dtype that GX sees; of whole numbers only: nulls and span."""
 
     column: Column
-    rows: int
+    rows: int = 0
     nulls: int = 0
     low: int | None = None
     high: int | None = None

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from skewguard.expectations.outcome import Outcome
 from skewguard.expectations.rules import _NO_PANDAS as REFUSED
 from skewguard.expectations.sql import aggregates, several, tables, values
 from skewguard.expectations.sql.asks import About, Judging, LeftToGx, Parameters
@@ -83,6 +82,8 @@ def _compile(rule: Rule, context: Context) -> Compiled:
         if refused is not None:
             raise NotCompiled(f"GX has no pandas implementation of it; {refused}")
         raise NotCompiled(BY_GX.get(rule.type, "it is not one of GX's own expectations"))
+    if rule.kwargs and not rule.resolved:
+        raise NotCompiled("its arguments were not resolved when it was read")
     start = compile_rule(rule, context)
     ordered = ordered_columns(rule, context)
     columns = tuple(context.columns[name] for name in rule.columns)
@@ -93,19 +94,12 @@ def _guarded(start: Callable[[], Judging], columns: Sequence[Column]) -> Callabl
     """The same judging, left to GX where a column of its row condition cannot be put in order by pandas."""
 
     def judging() -> Judging:
-        inner = start()
-        known_asks = [About(column) for column in columns]
-        got = yield [*next(inner), *known_asks]
-        for column, ask in zip(columns, known_asks, strict=True):
-            known = got[ask]
-            if known.is_wide and known.nulls:
-                raise LeftToGx(f"{column.name} of the row condition holds nulls beside numbers that no double holds")
-        outcome: Outcome
-        try:
-            while True:
-                got = yield inner.send(got)
-        except StopIteration as finished:
-            outcome = finished.value
-        return outcome
+        asks = [About(column) for column in columns]
+        got = yield asks
+        for ask in asks:
+            if got[ask].is_wide and got[ask].nulls:
+                name = ask.column.name
+                raise LeftToGx(f"{name} of the row condition holds nulls beside numbers that no double holds")
+        return (yield from start())
 
     return judging

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,7 +22,10 @@ _VIEW = "rows_of_the_suite"
 
 @dataclass(frozen=True)
 class Attached:
-    """Rows that a connection knows: ``sql`` selects them as ``c<position>``; ``facts``: what is known unasked."""
+    """Rows that a connection knows: ``sql`` selects them as ``c<position>``.
+
+    ``facts`` tells of a column of whole numbers what is known without a scan, or None.
+    """
 
     sql: str
     facts: Callable[[Column], Facts | None]
@@ -46,11 +50,8 @@ class TableSource:
         values = self._table.column(column.position)
         if pa.types.is_dictionary(column.type):
             return None
-        facts = Facts(column, len(values), values.null_count)
-        if column.kind is not Kind.WHOLE or column.is_narrow:
-            return facts
         span = pc.min_max(values).as_py()
-        return replace(facts, low=span["min"], high=span["max"])
+        return Facts(column, len(values), values.null_count, span["min"], span["max"])
 
     def rows(self) -> int:
         """The number of rows."""
@@ -68,9 +69,9 @@ class ParquetSource:
         self._paths = [str(path) for path in paths]
         if not self._paths:
             raise BadInputError("source", "no Parquet file", "at least one")
-        files = [_opened(path) for path in self._paths]
-        self._metadata = [file.metadata for file in files]
-        schemas = [file.schema_arrow for file in files]
+        opened = [_opened(path) for path in self._paths]
+        self._metadata = [metadata for metadata, _ in opened]
+        schemas = [schema for _, schema in opened]
         self.schema = schemas[0]
         for path, schema in zip(self._paths, schemas, strict=True):
             if not schema.equals(self.schema):
@@ -86,8 +87,7 @@ class ParquetSource:
 
     def _facts(self, column: Column) -> Facts | None:
         """From the statistics in the files, where they are complete."""
-        signed = pa.types.is_signed_integer(column.type)
-        if column.kind is Kind.WHOLE and not signed:
+        if not pa.types.is_signed_integer(column.type):
             return None
         facts: Facts | None = Facts(column, self.rows())
         for metadata in self._metadata:
@@ -105,7 +105,10 @@ class ParquetSource:
     def read(self, names: Iterable[str]) -> pa.Table:
         """The columns of these names; of no names, the rows all the same."""
         wanted = list(names)
-        tables = [pq.ParquetFile(path).read(columns=wanted) for path in self._paths]
+        tables = []
+        for path in self._paths:
+            with _reading(path), pq.ParquetFile(path) as file:
+                tables.append(file.read(columns=wanted))
         return pa.concat_tables(tables).select(wanted)
 
 
@@ -168,7 +171,7 @@ def _with_statistics(facts: Facts, found: Any, values: int) -> Facts | None:
     if found is None or not found.has_null_count:
         return None
     facts = replace(facts, nulls=facts.nulls + found.null_count)
-    if facts.column.kind is not Kind.WHOLE or found.null_count == values:
+    if found.null_count == values:
         return facts
     if not found.has_min_max:
         return None
@@ -177,9 +180,15 @@ def _with_statistics(facts: Facts, found: Any, values: int) -> Facts | None:
     return replace(facts, low=low, high=high)
 
 
-def _opened(path: str) -> Any:
+def _opened(path: str) -> tuple[Any, pa.Schema]:
+    with _reading(path), pq.ParquetFile(path) as file:
+        return file.metadata, file.schema_arrow
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
     try:
-        return pq.ParquetFile(path)
+        yield
     except FileNotFoundError as error:
         raise BadInputError("source", f"{path!r}, which is not there", "a Parquet file") from error
     except (OSError, pa.ArrowInvalid) as error:

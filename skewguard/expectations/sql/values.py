@@ -8,7 +8,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from skewguard.expectations.frames import EXACT_FLOAT
-from skewguard.expectations.sql.asks import About, Answers, Ask, Counts, Few, First, Groups, Judging, both, count
+from skewguard.expectations.sql.asks import (
+    About,
+    Answers,
+    Ask,
+    Counts,
+    Few,
+    First,
+    Groups,
+    Judging,
+    LeftToGx,
+    both,
+    count,
+)
 from skewguard.expectations.sql.columns import EPOCH, NUMBERS, Column, Kind
 from skewguard.expectations.sql.conditions import condition
 from skewguard.expectations.sql.context import (
@@ -215,7 +227,7 @@ def _by_value(rule: Rule, context: Context, column: Column, holds: Callable[[str
 
     def judging() -> Judging:
         got = yield [rows, values]
-        wrong = [(value, number) for value, number in got[values] if not holds(value)]
+        wrong = _wrong(got[values], holds)
         counted = Counted(got[rows], sum(number for _, number in got[values]), sum(number for _, number in wrong))
         shown = []
         if wrong:
@@ -225,6 +237,13 @@ def _by_value(rule: Rule, context: Context, column: Column, holds: Callable[[str
         return map_outcome(counted, share, shown)
 
     return judging
+
+
+def _wrong(found: Sequence[tuple[str, int]], holds: Callable[[str], bool]) -> list[tuple[str, int]]:
+    try:
+        return [(value, number) for value, number in found if not holds(value)]
+    except Exception as error:  # what a library raises on a value is the rule's outcome, in GX's words
+        raise LeftToGx(f"it raises {type(error).__name__}: {error}") from error
 
 
 def grouped(column: Column, domain: str) -> Generator[Sequence[Ask], Answers, Groups]:
