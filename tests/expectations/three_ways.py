@@ -197,7 +197,8 @@ def _text_of_whole_numbers(rule: Rule, columns: Sequence[Any]) -> bool:
 
 
 def _wide_beside_nulls(rule: Rule, columns: Sequence[Any]) -> bool:
-    return any(map(_is_wide, columns)) and any(column.null_count or _has_nan(column) for column in columns)
+    together = len(columns) > 1 or rule.kwargs.get("row_condition") is not None
+    return together and any(map(_is_wide, columns)) and any(c.null_count or _has_nan(c) for c in columns)
 
 
 def _is_wide(column: Any) -> bool:
