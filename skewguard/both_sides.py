@@ -21,7 +21,7 @@ from skewguard.compare.frame import (
     frame_columns,
     frame_info,
 )
-from skewguard.comparing import frames_of, narrowed
+from skewguard.comparing import frames_of
 from skewguard.contract import FeatureContract
 from skewguard.definitions import ServiceDef, ViewDef
 from skewguard.errors import SuiteError, nearest
@@ -54,6 +54,7 @@ class BothSides:
     judged: int
     skipped: Mapping[str, str] = field(default_factory=dict)
     frames: Sequence[FrameInfo] = ()
+    not_checked: Sequence[str] = ()
 
     def added_to(self, check: CheckResult) -> CheckResult:
         """The check of the rules on values with these; inconclusive where a view has no frame."""
@@ -69,7 +70,11 @@ class BothSides:
             population=check.population + self.rules,
             compared=check.compared + self.judged,
             reason="; ".join(reasons),
-            details={**check.details, "comparison_frames": told},
+            details={
+                **check.details,
+                "comparison_frames": told,
+                "not_checked": [*check.details.get("not_checked", ()), *self.not_checked],
+            },
         )
 
 
@@ -85,10 +90,12 @@ def judge_both_sides(
     from skewguard.expectations.skew.running import run_rules  # imports GX
 
     service = workspace.feast.service(readable.name)
-    placed = _placed(service, suite)
-    wanted = narrowed(readable, {view: _features(service, view, rules) for view, rules in placed.items()})
-    frames, skipped = frames_of(workspace, service, wanted, as_of, con)
     contract = workspace.state.contract(service.name)
+    open_rules = [rule for rule in apart(suite)[1] if contract is None and _needs_contract(rule)]
+    rules = [rule for rule in apart(suite)[1] if rule not in open_rules]
+    placed = _placed(service, rules, suite.origin)
+    wanted = {view: _features(service, view, rules) for view, rules in placed.items()}
+    frames, skipped = frames_of(workspace, readable, wanted, as_of, con) if placed else ({}, {})
     tests = sum(rule.type == _DRIFT for rules in placed.values() for rule in rules)
     findings: list[Finding] = []
     judged = 0
@@ -99,7 +106,20 @@ def judge_both_sides(
             judged += not result.broke
             findings += [_about(finding, rule, info, samples) for finding in to_findings([result])]
     total = sum(len(rules) for rules in placed.values())
-    return BothSides(tuple(findings), total, judged, skipped, [frame_info(table) for table in frames.values()])
+    return BothSides(
+        findings=tuple(findings),
+        rules=total,
+        judged=judged,
+        skipped=skipped,
+        frames=[frame_info(table) for table in frames.values()],
+        not_checked=[f"{rule.label}: no training set was built yet, so there is no contract" for rule in open_rules],
+    )
+
+
+def _needs_contract(rule: Rule) -> bool:
+    """Is the rule one by the contract in force?"""
+    left_out = {_DRIFT: "profile", _DEFINITIONS: "promise"}.get(rule.type)
+    return left_out is not None and rule.kwargs.get(left_out) is None
 
 
 def filled(rule: Rule, info: FrameInfo, contract: FeatureContract | None, tests: int) -> Rule:
@@ -133,19 +153,22 @@ def _of_feature(kwargs: Mapping[str, Any], name: str) -> bool:
     return bool(kwargs.get("column_A") == name + OFFLINE and kwargs.get("column_B") == name + ONLINE)
 
 
-def _placed(service: ServiceDef, suite: Suite) -> dict[str, list[Rule]]:
-    """The rules by the views in whose frames they have all their columns; definitions are judged in one of them."""
+def _placed(service: ServiceDef, rules: Sequence[Rule], origin: str) -> dict[str, list[Rule]]:
+    """The rules by the views in whose frames they have all their columns; definitions are judged in one of them.
+
+    Raises SuiteError for a rule that has them in none.
+    """
     columns = {view.name: _frame_columns(service, view) for view in service.views}
     placed: dict[str, list[Rule]] = {}
     lines = []
-    for rule in apart(suite)[1]:
+    for rule in rules:
         views = [name for name, known in columns.items() if known.issuperset(rule.columns)]
         if not views:
             lines.append(f"{rule.label}: {_lacking(rule, columns)}")
         for name in views[:1] if rule.type == _DEFINITIONS else views:
             placed.setdefault(name, []).append(rule)
     if lines:
-        raise SuiteError(f"{suite.origin}:\n" + "\n".join(f"  - {line}" for line in lines))
+        raise SuiteError(f"{origin}:\n" + "\n".join(f"  - {line}" for line in lines))
     return placed
 
 
@@ -163,12 +186,12 @@ def _lacking(rule: Rule, columns: Mapping[str, set[str]]) -> str:
     return f"its columns are of several views' frames: {', '.join(map(repr, rule.columns))}."
 
 
-def _features(service: ServiceDef, view: str, rules: Sequence[Rule]) -> list[str]:
+def _features(service: ServiceDef, view: str, rules: Sequence[Rule]) -> frozenset[str]:
     """The features of a view that rules name."""
     named = {column for rule in rules for column in rule.columns}
     definition = next(v for v in service.views if v.name == view)
     features = service.features_read(definition)
-    return [f.name for f in features if named.intersection(columns_of_feature(value_column(view, f.name)))]
+    return frozenset(f.name for f in features if named.intersection(columns_of_feature(value_column(view, f.name))))
 
 
 def _about(finding: Finding, rule: Rule, info: FrameInfo, samples: Sequence[Mapping[str, Any]]) -> Finding:

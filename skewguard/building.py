@@ -210,7 +210,8 @@ def checked_reason(allow: str | None) -> None:
 
 def _overridden(built: Built, decision: Decision, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What a reason was given over, and when; nothing where none was given, or nothing spoke against the rows."""
-    if provenance.get("allowed") is None or decision.verdict is Verdict.PASS:
+    given = provenance.get("allowed") is not None or provenance.get("override") is not None
+    if not given or decision.verdict is Verdict.PASS:
         return {}
     at = None if built.began is None else iso(built.began)
     return {"overridden": {"at": at, "verdict": decision.verdict.value, "reasons": list(decision.reasons)}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -37,52 +38,50 @@ def compare_view(
         raise BadInputError("sample", repr(sample), "a share of the entities above 0 and at most 1")
     policy = workspace.policy_for(service.name)
     with connect(policy.memory_limit) as con, tempfile.TemporaryDirectory(prefix="skewguard-") as folder:
-        whole = narrowed(service, {found.name: names})
-        readable = through_feast(workspace.feast, whole, as_of, Path(folder), policy.offline == "feast")
-        frames, skipped = frames_of(workspace, service, readable, as_of, con, sample, progress)
+        one = of_views(service, [found.name])
+        readable = through_feast(workspace.feast, one, as_of, Path(folder), policy.offline == "feast")
+        wanted = {found.name: frozenset(names)}
+        frames, skipped = frames_of(workspace, readable, wanted, as_of, con, sample, progress)
     if skipped:
         raise ConfigurationError("; ".join(f"{name}: {why}" for name, why in skipped.items()))
     return frames[found.name]
 
 
 def frames_of(
-    workspace: Workspace, service: ServiceDef, wanted: ServiceDef, as_of: datetime, con: duckdb.DuckDBPyConnection,
-    sample: float | None = None, progress: Progress | None = None,
+    workspace: Workspace, readable: ServiceDef, wanted: Mapping[str, frozenset[str]], as_of: datetime,
+    con: duckdb.DuckDBPyConnection, sample: float | None = None, progress: Progress | None = None,
 ) -> tuple[dict[str, pa.Table], dict[str, str]]:  # fmt: skip
-    """The comparison frame of every view of ``wanted`` (a narrowed ``service`` whose sources DuckDB can read), by name;
-    and why others have none.
+    """The comparison frames of views, by name, with the features that are wanted of each; and why others have none.
 
-    Raises StoreUnavailableError, ConfigurationError.
+    ``readable``: the service with sources that DuckDB can read. Raises StoreUnavailableError, ConfigurationError.
     """
     from skewguard.running import collect_from
 
-    policy = workspace.policy_for(service.name)
+    policy = workspace.policy_for(readable.name)
     share = policy.sample if sample is None else sample
-    definitions = canonical_json(service_promise(service))
+    definitions = canonical_json(service_promise(workspace.feast.service(readable.name)))
+    frames = {}
     with online_side(workspace.feast, policy.keys_per_second) as side:
-        collected = collect_from(workspace, wanted, as_of, con, side, progress, share)
-        frames = {}
+        collected = collect_from(workspace, of_views(readable, list(wanted)), as_of, con, side, progress, share)
         for both in collected.sides:
             name = both.view.name
             request = Request(
-                service.name,
-                share,
-                lambda feature, name=name: policy.tolerance_for(name, feature),  # type: ignore[misc]
-                definitions,
-                policy.memory_limit,
+                service=readable.name,
+                sample=share,
+                tolerance=functools.partial(policy.tolerance_for, name),
+                definitions=definitions,
+                features=wanted[name],
+                memory_limit=policy.memory_limit,
             )
             frames[name] = comparison_frame(both, request)
     return frames, collected.skipped
 
 
-def narrowed(service: ServiceDef, features: Mapping[str, Sequence[str]]) -> ServiceDef:
-    """The service as if it read only these features of these views (view name -> names), none of them on demand."""
-    projections = []
-    for view in service.views:
-        if view.name in features:
-            fields = tuple(f for f in service.features_read(view) if f.name in set(features[view.name]))
-            projections.append(Projection(view, fields))
-    return replace(service, projections=tuple(projections), on_demand=())
+def of_views(service: ServiceDef, names: Sequence[str]) -> ServiceDef:
+    """The service as if it read these views only, each with all the features that it reads, and nothing on demand."""
+    views = [view for view in service.views if view.name in names]
+    projections = tuple(Projection(view, service.features_read(view)) for view in views)
+    return replace(service, projections=projections, on_demand=())
 
 
 def _view(service: ServiceDef, name: str | None) -> ViewDef:

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -221,8 +221,18 @@ def _judged(workspace: Workspace, service: ServiceDef, context: RunContext, chec
             "fingerprints": service.fingerprints(),
             "versions": library_versions(),
             "sample": policy.sample,
+            **(_overrides(workspace, service.name) if context.save else {}),
         },
     )
+
+
+def _overrides(workspace: Workspace, service: str) -> dict[str, Any]:
+    """The overrides that were in force since the service's run before this one, where there are any."""
+    history = History(workspace.state.history)
+    last = history.trend(service, n=1)
+    since = last[0].finished_at if last else datetime.min.replace(tzinfo=UTC)
+    found = history.overrides(service, since)
+    return {"overrides": [override.told() for override in found]} if found else {}
 
 
 def is_interrupt(error: BaseException) -> bool:

@@ -108,13 +108,22 @@ def frame_info(table: pa.Table) -> FrameInfo:
 
 @dataclass(frozen=True)
 class Request:
-    """What a frame is asked for: of which service, the sample that ``sides`` read, tolerances, definitions as JSON."""
+    """What a frame is asked for: of which service, the sample that ``sides`` read, tolerances, definitions as JSON.
+
+    ``features``: the names of those that the frame has (None: all that are compared). All are compared all the same,
+    because a column may hold the values of another.
+    """
 
     service: str
     sample: float
     tolerance: Callable[[FieldDef], Tolerance]
     definitions: str
+    features: frozenset[str] | None = None
     memory_limit: str | None = None
+
+    def kept(self, features: Sequence[FieldDef]) -> list[tuple[int, FieldDef]]:
+        """Those of the compared features that the frame has, with their number."""
+        return [(i, f) for i, f in enumerate(features) if self.features is None or f.name in self.features]
 
 
 def comparison_frame(sides: ViewSides, request: Request) -> pa.Table:
@@ -122,7 +131,9 @@ def comparison_frame(sides: ViewSides, request: Request) -> pa.Table:
 
     Raises ConfigurationError where a join key is named like one of the frame's columns.
     """
-    kept = _KeptRows(sides.rows)
+    kept = _KeptRows(
+        sides.rows, [k.name for k in sides.view.join_keys], [f.name for _, f in request.kept(sides.features)]
+    )
     _refuse_clashes(sides)
     comparison = Comparison(replace(sides, rows=kept), request.tolerance, request.memory_limit)
     try:
@@ -153,14 +164,19 @@ def _refuse_clashes(sides: ViewSides) -> None:
 
 @dataclass
 class _KeptRows:
-    """The rows of a view (``ViewRows``) as the comparison reads them, kept."""
+    """The rows of a view (``ViewRows``) as the comparison reads them; what the frame needs of both sides is kept."""
 
     inner: ViewRows
-    kept: list[Chunk] = field(default_factory=list)
+    keys: list[str]
+    features: list[str]
+    truth: list[pa.Table] = field(default_factory=list)
+    online: list[pa.Table] = field(default_factory=list)
 
     def chunks(self) -> Iterator[Chunk]:
         for chunk in self.inner.chunks():
-            self.kept.append(chunk)
+            self.truth.append(chunk.truth.select([*self.keys, *self.features, EVENT_TS]))
+            states = [STATE_PREFIX + name for name in self.features]
+            self.online.append(chunk.online.select([*self.features, *states, EVENT_TS, ROW_STATE]))
             yield chunk
 
     def values(self, column: str, at_most: int) -> pa.Array:
@@ -172,14 +188,14 @@ class _KeptRows:
 
 def _assembled(comparison: Comparison, kept: _KeptRows, request: Request) -> pa.Table:
     sides = comparison.sides
-    truth, online = (pa.concat_tables([getattr(c, side) for c in kept.kept]) for side in ("truth", "online"))
-    parts = _Parts(comparison, truth, online, comparison.orphans)
+    truth = pa.concat_tables(kept.truth)
+    parts = _Parts(comparison, truth, pa.concat_tables(kept.online), comparison.orphans)
     wrong = comparison.table("SELECT row_id, cause, state FROM diff ORDER BY row_id")
     row_causes, unjudged = _row_causes(wrong, parts.total)
     row_causes[truth.num_rows :] = _ORPHAN
     columns = parts.own(row_causes)
     columns[DEFINITIONS] = _dictionary(pa.array(np.zeros(parts.total, dtype=np.int8)), [request.definitions])
-    for index, feature in enumerate(sides.features):
+    for index, feature in request.kept(sides.features):
         names = columns_of_feature(value_column(sides.view.name, feature.name))
         columns |= dict(zip(names, parts.of_feature(index, row_causes), strict=True))
     table = pa.table(columns)
@@ -270,7 +286,7 @@ def _cell_causes(comparison: Comparison, index: int, row_causes: Integers) -> In
 
 def _info(sides: ViewSides, request: Request, orphans: int, unjudged: int) -> FrameInfo:
     features = []
-    for feature in sides.features:
+    for _, feature in request.kept(sides.features):
         tolerance = request.tolerance(feature)
         name = value_column(sides.view.name, feature.name)
         features.append(FeatureInfo(name, feature.dtype, tolerance.relative, tolerance.absolute))

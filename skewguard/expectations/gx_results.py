@@ -48,7 +48,7 @@ def _result(gx: Any, judged: Judged) -> Any:
         meta=meta,
         exception_info={
             "raised_exception": trouble is not None,
-            "exception_traceback": None,
+            "exception_traceback": trouble,  # Data Docs want a text
             "exception_message": trouble,
         },
     )

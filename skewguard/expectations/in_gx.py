@@ -7,6 +7,7 @@ context of whoever else uses GX in the process and makes a temporary folder each
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -60,12 +61,30 @@ def _needed(source: Readable, rules: Sequence[Rule]) -> list[str]:
 
 def _run(frame: pd.DataFrame, rules: Sequence[Rule], singles: frozenset[str]) -> dict[int, Outcome]:
     """Outcomes by position. What breaks in company is run again alone: in GX one metric breaks its neighbours."""
-    judged = _attempt(frame, rules, singles)
-    if len(rules) > 1:
-        for rule in rules:
-            if judged[rule.position].trouble is not None:
-                judged |= _attempt(frame, [rule], singles)
+    judged: dict[int, Outcome] = {}
+    for company in _companies(rules):
+        judged |= _attempt(frame, company, singles)
+        if len(company) > 1:
+            for rule in company:
+                if judged[rule.position].trouble is not None:
+                    judged |= _attempt(frame, [rule], singles)
     return judged
+
+
+def _companies(rules: Sequence[Rule]) -> list[list[Rule]]:
+    """The rules in groups with no two of one type on the same columns.
+
+    In company GX 1.24 computes the quantiles of one rule for another on the same column.
+    """
+    companies: list[list[Rule]] = []
+    met: Counter[tuple[str, tuple[str, ...]]] = Counter()
+    for rule in rules:
+        place = met[rule.type, rule.columns]
+        met[rule.type, rule.columns] += 1
+        if place == len(companies):
+            companies.append([])
+        companies[place].append(rule)
+    return companies
 
 
 def _attempt(frame: pd.DataFrame, rules: Sequence[Rule], singles: frozenset[str]) -> dict[int, Outcome]:

@@ -70,10 +70,7 @@ class ExpectNullRateSkewToBeBelow(SkewBatchExpectation):
     def sentence(cls, arguments: Mapping[str, Any]) -> str:
         """What is expected."""
         del arguments
-        return (
-            "The share of rows without a value in $column_B must be within $max_skew_percent percentage points of "
-            "that in $column_A."
-        )
+        return "$column_A and $column_B may lack a value in shares of the rows at most $max_skew_percent % apart."
 
     @classmethod
     def observed(cls, result: Mapping[str, Any]) -> str:

@@ -16,10 +16,7 @@ from great_expectations.render.renderer.renderer import renderer
 from great_expectations.render.renderer_configuration import RendererConfiguration, RendererValueType
 from great_expectations.render.util import parse_row_condition_string
 
-
-def percent(value: Any) -> str:
-    """A share as a percentage, with as many digits as tell it; anything else as it is."""
-    return f"{value * 100:.4g}" if isinstance(value, int | float) else str(value)
+_OF_SAMPLES = ("offline", "online", "moment", "lag_seconds", "cause")
 
 
 class RendersSkew:
@@ -40,9 +37,10 @@ class RendersSkew:
         """The sentence for these arguments, as a template, and what its names stand for."""
         fields: Mapping[str, Any] = cls.__fields__  # type: ignore[attr-defined]
         arguments = {name: kwargs.get(name, field.default) for name, field in fields.items()}
-        params = {name: value for name, value in arguments.items() if isinstance(value, str | int | float)}
-        shares = {f"{name}_percent": percent(value) for name, value in params.items() if isinstance(value, int | float)}
-        return cls.sentence(arguments), params | shares
+        texts = {name: value for name, value in arguments.items() if isinstance(value, str)}
+        numbers = {name: value for name, value in arguments.items() if isinstance(value, int | float)}
+        shares = {f"{name}_percent": f"{100 * value:.4g}" for name, value in numbers.items()}
+        return cls.sentence(arguments), texts | {name: f"{value:,.10g}" for name, value in numbers.items()} | shares
 
     @classmethod
     def _prescriptive_template(cls, renderer_configuration: RendererConfiguration) -> RendererConfiguration:
@@ -72,9 +70,9 @@ class RendersSkew:
     @renderer(renderer_type=LegacyDiagnosticRendererType.OBSERVED_VALUE)  # type: ignore[untyped-decorator]
     def _diagnostic_observed_value_renderer(
         cls, configuration: Any = None, result: Any = None, runtime_configuration: Any = None, **_: Any
-    ) -> str:
+    ) -> RenderedStringTemplateContent:
         del configuration, runtime_configuration
-        return cls._seen(result)
+        return _text(cls._seen(result))
 
     @classmethod
     def _get_observed_value_from_evr(cls, result: Any) -> str:
@@ -100,17 +98,20 @@ class RendersSkew:
         if not samples:
             return None
         keys = list(samples[0]["entity"])
-        others = [name for name in samples[0] if name != "entity"]
+        others = [name for name in _OF_SAMPLES if name in samples[0]]
         rows = [[_text(row["entity"][key]) for key in keys] + [_text(row[name]) for name in others] for row in samples]
         return [
             RenderedTableContent(
                 content_block_type="table",
                 table=rows,
-                header_row=[*keys, *others],
+                header_row=[_text(name) for name in (*keys, *others)],
                 styling={"body": {"classes": ["table-bordered", "table-sm", "mt-3"]}},
             )
         ]
 
 
-def _text(value: Any) -> str:
-    return "null" if value is None else str(value)
+def _text(value: Any) -> RenderedStringTemplateContent:
+    """A value as text: GX writes a bare string into the page as markup, a parameter it escapes."""
+    params = {"value": "null" if value is None else str(value)}
+    template = {"template": "$value", "params": params, "styling": {"params": {"value": {"classes": []}}}}
+    return RenderedStringTemplateContent(content_block_type="string_template", string_template=template)

@@ -139,9 +139,10 @@ class Facts:
         return self.column.kind is Kind.WHOLE and self.nulls > 0 and not self.is_wide
 
     def told(self, raw: Any) -> Any:
-        """A value that DuckDB gave, as a result of GX has it (times as aware datetimes); None for what is missing."""
+        """A value that DuckDB gave, as GX's frame has it; times as aware datetimes."""
         if raw is None or raw != raw:
-            return None
+            # a NaN of its own, as NumPy gives them: GX counts them one by one
+            return float("nan") if self.as_float or self.column.kind is Kind.REAL else None
         if self.as_float:
             return float(raw)
         return self._moment(raw) if self.column.kind is Kind.TIME else raw

@@ -62,7 +62,7 @@ def _column(given: Mapping[str, Any], context: Context) -> Column:
         raise NotCompiled(f"the row condition names {name!r}")
     if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name) or name in _RESERVED:
         raise NotCompiled(f"pandas reads the name {name!r} in a row condition in its own way")
-    return context.columns[name]
+    return context.named(name)
 
 
 def _comparison(column: Column, operator: str, parameter: Any, context: Context) -> str:

@@ -30,7 +30,14 @@ class Context:
 
     def column(self, rule: Rule, key: str = "column") -> Column:
         """The column that an argument names."""
-        return self.columns[rule.kwargs[key]]
+        return self.named(rule.kwargs[key])
+
+    def named(self, name: str) -> Column:
+        """The column of a name; raises NotCompiled where DuckDB cannot read it as it is."""
+        column = self.columns[name]
+        if column.opaque:
+            raise NotCompiled(f"DuckDB does not read {name} ({column.type}) as it is")
+        return column
 
     def of_kind(self, rule: Rule, *kinds: Kind) -> Column:
         """The rule's column; raises NotCompiled where it is not of one of these kinds."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from skewguard.expectations.outcome import Outcome
-from skewguard.expectations.rules import _NO_PANDAS as NO_PANDAS
+from skewguard.expectations.rules import _NO_PANDAS as REFUSED
 from skewguard.expectations.sql import aggregates, several, tables, values
 from skewguard.expectations.sql.asks import About, Judging, LeftToGx, Parameters
 from skewguard.expectations.sql.columns import Column
@@ -72,15 +72,17 @@ def plan_suite(suite: Suite, columns: Mapping[str, Column]) -> SuitePlan:
             compiled.append(_compile(rule, context))
             plans.append(RulePlan(rule, "sql"))
         except NotCompiled as left:
-            plans.append(RulePlan(rule, "refused" if rule.type in NO_PANDAS else "gx", left.reason))
+            plans.append(RulePlan(rule, "refused" if rule.type in REFUSED else "gx", left.reason))
     return SuitePlan(tuple(plans), tuple(compiled), context.parameters)
 
 
 def _compile(rule: Rule, context: Context) -> Compiled:
     compile_rule = FAMILIES.get(rule.type)
     if compile_rule is None:
-        known = {**NO_PANDAS, **BY_GX}
-        raise NotCompiled(known.get(rule.type, "it is not one of GX's own expectations"))
+        refused = REFUSED.get(rule.type)
+        if refused is not None:
+            raise NotCompiled(f"GX has no pandas implementation of it; {refused}")
+        raise NotCompiled(BY_GX.get(rule.type, "it is not one of GX's own expectations"))
     start = compile_rule(rule, context)
     ordered = ordered_columns(rule, context)
     columns = tuple(context.columns[name] for name in rule.columns)

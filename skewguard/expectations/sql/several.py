@@ -32,7 +32,7 @@ def _listed(rule: Rule, context: Context) -> list[Column]:
     names = rule.kwargs.get("column_list")
     if not isinstance(names, list | tuple) or len(set(names)) != len(names):
         raise NotCompiled("the columns are not a list of different names")
-    return [context.columns[name] for name in names]
+    return [context.named(name) for name in names]
 
 
 def _domain(rule: Rule, columns: Sequence[Column]) -> str:

@@ -120,7 +120,7 @@ def _numpy(column: Column) -> Any:
 
 
 def _of_type(rule: Rule, context: Context) -> Callable[[], Judging]:
-    if rule.resolved.get("type_") in ("object", "object_"):
+    if rule.resolved.get("type_") in ("object", "object_", "O"):
         raise NotCompiled("what is an object is for NumPy to say")
     column, types = context.column(rule), _types(rule.resolved.get("type_"))
     if column.kind is Kind.TIME:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from skewguard import dtypes
 from skewguard.causes.equality import equal_sql
 from skewguard.config import Tolerance
+from skewguard.expectations import great_expectations_import
 from skewguard.offline.sources import connect
 from tests.expectations.skew.builders import one, run, skew, trouble
 
@@ -221,19 +222,18 @@ def test_equality_is_the_parity_checks_own(case: tuple[str, list[Any], list[Any]
         con.register("pairs", table)
         expected = con.execute(f"SELECT {equal_sql(dtype, 'a', 'b', Tolerance(**tolerance))} FROM pairs").fetchall()
     wanted = {"result_format": "COMPLETE"}
-    result = engine_result(skew.exact_frame(table), match(dtype=dtype, **tolerance), wanted)
+    (result,) = engine_result(skew.exact_frame(table), [match(dtype=dtype, **tolerance)], wanted)
     assert result["unexpected_index_list"] == [row for row, (equal,) in enumerate(expected) if not equal]
 
 
-def engine_result(frame: pd.DataFrame, expectation: Any, result_format: Any) -> dict[str, Any]:
-    """GX's own validator without a context, which is quick enough for many cases."""
+def engine_result(frame: pd.DataFrame, expectations: list[Any], result_format: Any) -> list[dict[str, Any]]:
+    """GX's own validator without a context, which is quick enough for many cases; results in their order."""
     from great_expectations.execution_engine import PandasExecutionEngine
-
-    from skewguard.expectations import great_expectations_import
 
     engine = PandasExecutionEngine()
     engine.load_batch_data("frame", frame)
     validator = great_expectations_import.load().Validator(execution_engine=engine)
-    (found,) = validator.graph_validate([expectation.configuration], {"result_format": result_format})
-    result: dict[str, Any] = found.to_json_dict()["result"]
-    return result
+    numbered = [e.copy(update={"meta": {"place": i}}).configuration for i, e in enumerate(expectations)]
+    found = validator.graph_validate(numbered, {"result_format": result_format})
+    ordered = sorted((one.to_json_dict() for one in found), key=lambda r: r["expectation_config"]["meta"]["place"])
+    return [result["result"] for result in ordered]
