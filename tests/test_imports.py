@@ -8,7 +8,7 @@ import pytest
 import skewguard
 
 PURE = ["causes.cells", "causes.rows", "causes.equality", "causes.catalogue", "checks.parity", "checks.freshness",
-        "checks.definition", "compare.comparison", "profile", "gate", "contract", "findings", "history", "config",
+        "checks.definition", "compare.comparison", "compare.frame", "profile", "gate", "contract", "findings", "history", "config",
         "definitions", "digest", "run_json", "state"]  # fmt: skip
 HEAVY = {"feast", "redis", "fastapi", "great_expectations", "pandas", "sklearn"}
 
