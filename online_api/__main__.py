@@ -16,10 +16,12 @@ from pathlib import Path
 
 from online_api.compile_plan import compile_in_subprocess, needs_compiling
 from online_api.server import announcement, bind, run_worker
-from online_api.settings import Limits, ServingPolicy, Settings, tokens_from
+from online_api.settings import FeatureServing, Limits, ServingPolicy, Settings, tokens_from
 from online_api.supervisor import SHARED_COUNTS, run_workers
 from skewguard.config import ServicePolicy, load_policy
 from skewguard.errors import SkewguardError
+from skewguard.findings import Cause
+from skewguard.gate import severity_action
 from skewguard.plan import load_plan
 
 
@@ -70,12 +72,22 @@ def _moment(text: str) -> datetime:
 def serving_policy(policy: ServicePolicy) -> ServingPolicy:
     """The part of a service's policy that serving needs."""
     return ServingPolicy(
-        policy.serving,
-        policy.serving_inconclusive,
-        policy.expired,
-        policy.verdict_max_age,
-        policy.serving_log.enabled,
-        policy.serving_log.sample,
+        serving=policy.serving,
+        inconclusive=policy.serving_inconclusive,
+        expired=policy.expired,
+        verdict_max_age=policy.verdict_max_age,
+        log=policy.serving_log.enabled,
+        log_sample=policy.serving_log.sample,
+        features={name: FeatureServing(own.serving, own.fallback) for name, own in policy.features.items()},
+        fallback=policy.fallback,
+        fallback_max_age=policy.fallback_max_age,
+        severities={
+            severity: severity_action(severity, Cause.EXPECTATION_FAILED, policy)
+            for severity in ("critical", "warning", "info")
+        },
+        row_policy=policy.row_policy,
+        row_window=policy.row_window,
+        row_min_rows=policy.row_min_rows,
     )
 
 
@@ -86,8 +98,8 @@ def settings_for(options: argparse.Namespace, tokens: tuple[str, ...]) -> Settin
     policy = load_policy(repo)
     if needs_compiling(repo, plan_path):
         compile_in_subprocess(repo, plan_path)
-    if options.workers > 1:
-        load_plan(plan_path)  # so that a broken one is told once, not by each worker
+    plan = load_plan(plan_path)  # so that a broken one is told once, not by each worker
+    policy.check_names(*plan.names())
 
     @cache
     def policy_of(service: str) -> ServingPolicy:

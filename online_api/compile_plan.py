@@ -14,6 +14,7 @@ from pathlib import Path
 
 from online_api.plan_files import PlanSources, stamp
 from skewguard.errors import ConfigurationError, SkewguardError, StoreUnavailableError
+from skewguard.plan import is_older_format
 
 TIMEOUT = 300
 """Seconds that a compilation may take."""
@@ -22,13 +23,13 @@ _NOT_INHERITED = "PROMETHEUS_MULTIPROC_DIR"  # else Feast would count in the fol
 
 
 def needs_compiling(repo: Path, plan: Path) -> bool:
-    """Is there no plan yet, or is the registry or feature_store.yaml newer than it?
+    """Is there no plan yet, one of an older version, or one older than the registry, feature_store.yaml or a suite?
 
     A registry that is not a local file tells no age: then the plan is compiled at every start.
     Raises RepositoryError where there is no readable feature_store.yaml.
     """
     sources = PlanSources(repo).look()
-    return sources is None or sources.is_newer_than(stamp(plan))
+    return sources is None or sources.is_newer_than(stamp(plan)) or is_older_format(plan)
 
 
 def compile_in_subprocess(repo: Path, plan: Path) -> None:
@@ -91,16 +92,13 @@ def _raise_for(repo: Path, code: int, errors: bytes) -> None:
 def main(arguments: list[str]) -> int:
     """Compile the plan of the repository ``arguments[0]`` into ``arguments[1]``; the exit code."""
     from skewguard.feast_repo import FeastRepo
-    from skewguard.plan import compile_plan, save_plan
+    from skewguard.planning import write_plan
 
     repo, plan = Path(arguments[0]), Path(arguments[1])
     sources = PlanSources(repo)
     try:
         before = sources.look()
-        compiled = compile_plan(FeastRepo(repo))
-        if sources.look() != before:  # Feast does not write it in one piece: what was read may be half of it
-            raise StoreUnavailableError(f"the registry of {repo}", "it was written while it was read")
-        save_plan(compiled, plan)
+        write_plan(FeastRepo(repo), plan, lambda: sources.look() == before)
         if before is not None:
             os.utime(plan, ns=(before.newest + 1, before.newest + 1))
     except SkewguardError as error:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from online_api import problems
-from online_api.problems import VERDICT_HEADER
+from online_api.problems import EXPECTATIONS_HEADER, FALLBACKS_HEADER, OVERRIDE_HEADER, VERDICT_HEADER
 from online_api.query import parse, read_body
 from skewguard.errors import SkewguardError
 from skewguard.findings import Verdict
@@ -87,6 +87,12 @@ class LookupEndpoint:
         ]
         if answer.verdict is not None:
             headers.append(_VERDICTS[answer.verdict])
+        if answer.overridden is not None:
+            headers.append((_OVERRIDE, answer.overridden.isoformat().replace("+00:00", "Z").encode()))
+        if answer.replaced:
+            headers.append((_FALLBACKS, b"%d" % answer.replaced))
+        if answer.outcome is not None and (told := answer.outcome.summary()):
+            headers.append((_EXPECTATIONS, told.encode()))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
@@ -104,6 +110,9 @@ async def _wrong_method(_: Request) -> Response:
 
 
 _REQUEST_ID = b"x-request-id"
+_OVERRIDE, _FALLBACKS, _EXPECTATIONS = (
+    name.lower().encode() for name in (OVERRIDE_HEADER, FALLBACKS_HEADER, EXPECTATIONS_HEADER)
+)
 _ID = re.compile(rb"[!-~]{1,128}")
 _VERDICTS = {verdict: (VERDICT_HEADER.lower().encode(), verdict.value.encode()) for verdict in Verdict}
 ROUTE = Route(PATH, endpoint=_wrong_method, methods=["POST"])

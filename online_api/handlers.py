@@ -17,6 +17,7 @@ from online_api.state import ApiState
 from skewguard.errors import ConfigurationError, StoreUnavailableError
 from skewguard.findings import Run
 from skewguard.run_json import load_run
+from skewguard.state import GATES
 
 router = APIRouter()
 
@@ -46,7 +47,7 @@ async def ready(request: Request) -> Response:
     except StoreUnavailableError as error:
         reasons.append(str(error).rstrip("."))
     names = state.plan.service_names()
-    gates = {name: "closed" if state.verdicts.is_closed(name) else "open" for name in names}
+    gates = {name: _gate(state, name) for name in names}
     if names and all(gate == "closed" for gate in gates.values()):
         reasons.append("the serving gate of every feature service is closed")
     if reasons:
@@ -57,9 +58,18 @@ async def ready(request: Request) -> Response:
             "project": state.plan.project,
             "plan": state.plan.digest,
             "plan_problem": state.plan_problem,
+            "suite_problems": {name: rules.problem for name, rules in state.plan.row_rules.items() if rules.problem},
             "gates": gates,
         }
     )
+
+
+def _gate(state: ApiState, service: str) -> str:
+    """ "open", "closed", "fallback" where features are replaced, or "overridden"."""
+    found = state.gates.look(service)
+    if found.closed is not None:
+        return "closed"
+    return "overridden" if found.overrides else "fallback" if found.blocked else "open"
 
 
 @router.get("/metrics")
@@ -68,6 +78,11 @@ async def metrics(request: Request) -> Response:
     state = _state(request)
     for name in state.plan.service_names():
         state.metrics.show_verdict(name, state.verdicts.current(name).verdict)
+        for gate in GATES:
+            state.metrics.override.labels(name, gate).set(int(state.verdicts.override(name, gate) is not None))
+        rules = state.plan.row_rules.get(name)
+        state.metrics.suite_problem.labels(name).set(int(rules is not None and rules.problem is not None))
+    state.features.show_alarms()
     return Response(state.metrics.render(), 200, media_type=CONTENT_TYPE_LATEST)
 
 
@@ -77,6 +92,7 @@ async def skew(service: str, request: Request) -> Response:
     state = _state(request)
     state.plan.service(service)
     current = state.verdicts.current(service)
+    found, override = state.gates.look(service), state.verdicts.override(service)
     runs = state.settings.state / "runs"
     body: dict[str, Any] = {
         "service": service,
@@ -88,7 +104,9 @@ async def skew(service: str, request: Request) -> Response:
         "gate": {
             "serving": state.settings.policy(service).serving,
             "inconclusive": state.settings.policy(service).inconclusive,
-            "closed": state.verdicts.is_closed(service),
+            "closed": found.closed is not None,
+            "fallback": sorted(place.reference for place in found.blocked),
+            "override": None if override is None else override.told(),
         },
         "run": await asyncio.to_thread(_run_summary, runs, current.run_id),
     }

@@ -179,7 +179,7 @@ def read_views(
     for read in lookup.reads:
         columns = turned[read.group]
         view = None if columns is None else _whole_view(read, columns, as_of_ns)
-        views.append(view or _read_view(read, replies[read.group], as_of_ns, keep_expired))
+        views.append(view or read_rows(read, replies[read.group], as_of_ns, keep_expired))
     return views
 
 
@@ -223,7 +223,8 @@ def _plain_values(raws: Sequence[bytes | None]) -> list[Any] | None:
     return None if None in values or INVALID_VALUE in values else values
 
 
-def _read_view(read: ViewRead, replies: Sequence[Reply], as_of_ns: int, keep_expired: bool) -> ViewColumns:
+def read_rows(read: ViewRead, replies: Sequence[Reply], as_of_ns: int, keep_expired: bool = False) -> ViewColumns:
+    """One view from its group's replies, row by row."""
     states = [_row_state(read, reply, as_of_ns) for reply in replies]
     stamps = [None if reply is None else reply[read.timestamp_slot] for reply in replies]
     view = ViewColumns([timestamp for _, timestamp in states], stamps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -11,8 +12,23 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from skewguard.findings import Verdict
 from skewguard.run_metrics import RunCollector
 
+if TYPE_CHECKING:
+    from online_api.row_checks import Outcome
+    from skewguard.expectations.rows.suite import RowRule
+
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Upper bounds of the latency histogram, in seconds."""
+
+
+LABELLED = 200
+"""Rules of a suite, by their place in it, that have series of their own; the others share one."""
+
+
+def rule_labels(rule: RowRule) -> tuple[str, str]:
+    """The labels of a rule: its number in the file and type, and its columns."""
+    if rule.position >= LABELLED:
+        return "other", "other"
+    return f"{rule.position + 1} {rule.type}", ", ".join(rule.subjects)
 
 
 class Metrics:
@@ -29,6 +45,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         # finding a child by its labels takes longer than counting in it
         self._status_children: dict[tuple[str, str], Counter] = {}
+        self._judged_children: dict[str, Counter] = {}
         self._request_children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self.requests = Counter(
             "skewguard_http_requests", "Requests by route and status.", ["route", "status"], registry=self.registry
@@ -52,6 +69,51 @@ class Metrics:
         self.refusals = Counter(
             "skewguard_gate_refusals", "Requests that the serving gate refused.", ["service"], registry=self.registry
         )
+        self.fallbacks = Counter(
+            "skewguard_fallbacks",
+            "Values that were sent instead of stored ones, by where they come from.",
+            ["service", "kind"],
+            registry=self.registry,
+        )
+        self.judged = Counter(
+            "skewguard_expectation_rows",
+            "Rows of answers that were held against the service's row rules.",
+            ["service"],
+            registry=self.registry,
+        )
+        self.failures = Counter(
+            "skewguard_expectation_failures",
+            "Rows in which an expectation failed, by what was done.",
+            ["service", "rule", "feature", "done"],
+            registry=self.registry,
+        )
+        self.broken = Counter(
+            "skewguard_expectation_broken",
+            "Rows on which an expectation could not be judged, because it raised.",
+            ["service", "rule", "feature"],
+            registry=self.registry,
+        )
+        self.alarm = Gauge(
+            "skewguard_expectation_alarm",
+            "1 while the share of values as expected is below the expectation's mostly (row_policy: rate).",
+            ["service", "rule", "feature"],
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
+        self.suite_problem = Gauge(
+            "skewguard_suite_problem",
+            "1 while a suite is refused, so that the one before it (or none) is in force.",
+            ["service"],
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.override = Gauge(
+            "skewguard_override",
+            "1 while a gate of the service is overridden.",
+            ["service", "gate"],
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
         self.logged = Counter(
             "skewguard_serving_log_rows",
             "Rows of answers by what became of them: sent = stored + dropped + those that wait.",
@@ -73,6 +135,29 @@ class Metrics:
             if child is None:
                 child = self._status_children[labels] = self.statuses.labels(*labels)
             child.inc(count)
+
+    def count_fallbacks(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Add values that were sent instead, by (service, kind)."""
+        for labels, count in counts.items():
+            self.fallbacks.labels(*labels).inc(count)
+
+    def count_judged(self, service: str, rows: int) -> None:
+        """Add rows that were held against a service's rules."""
+        child = self._judged_children.get(service)
+        if child is None:
+            child = self._judged_children[service] = self.judged.labels(service)
+        child.inc(rows)
+
+    def count_outcome(self, outcome: Outcome) -> None:
+        """Add what failed and what broke, and show what alarms."""
+        for one in outcome.failed:
+            self.failures.labels(one.use.service, *rule_labels(one.use.rule), one.done).inc(len(one.rows))
+        for one in outcome.broken:
+            self.broken.labels(one.use.service, *rule_labels(one.use.rule)).inc(len(one.rows))
+
+    def show_alarm(self, service: str, rule: RowRule, on: bool) -> None:
+        """Set the gauge of one rule."""
+        self.alarm.labels(service, *rule_labels(rule)).set(int(on))
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Add one request."""

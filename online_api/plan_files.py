@@ -1,4 +1,4 @@
-"""The files that a serving plan depends on, looked at with ``stat``: the plan, feature_store.yaml, the registry."""
+"""The files that a serving plan depends on, looked at with ``stat``: feature_store.yaml, the registry, the suites."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from skewguard.errors import RepositoryError
+from skewguard.expectations.suites import FOLDER
 
 Stamp = tuple[int, int, int] | None
 """A file's modification time in nanoseconds, its size and its inode; None where it is not there."""
@@ -27,15 +28,16 @@ def stamp(path: Path) -> Stamp:
 
 @dataclass(frozen=True)
 class SourceStamps:
-    """feature_store.yaml and the registry at one moment."""
+    """feature_store.yaml, the registry and the suites at one moment; of suites, when each was written or put there."""
 
     config: tuple[int, int, int]
     registry: tuple[int, int, int]
+    suites: tuple[tuple[str, int], ...] = ()
 
     @property
     def newest(self) -> int:
-        """When the later of the two was written, in nanoseconds."""
-        return max(self.config[0], self.registry[0])
+        """When the latest of them was written, in nanoseconds."""
+        return max(self.config[0], self.registry[0], *(written for _, written in self.suites))
 
     def is_newer_than(self, plan: Stamp) -> bool:
         """Must the plan be compiled (again)?"""
@@ -43,11 +45,12 @@ class SourceStamps:
 
 
 class PlanSources:
-    """feature_store.yaml and the registry that it names; the YAML is read again only when it was written."""
+    """feature_store.yaml, the registry that it names, and the suites; the YAML is read again when it was written."""
 
     def __init__(self, repo: Path) -> None:
         self._repo = repo
         self._config = repo / "feature_store.yaml"
+        self._suites = repo / FOLDER
         self._read_at: Stamp = None
         self._registry: Path | None = None
 
@@ -63,7 +66,21 @@ class PlanSources:
         registry = None if self._registry is None else stamp(self._registry)
         if config is None or registry is None or registry[1] == 0:  # Feast empties the file before it writes it
             return None
-        return SourceStamps(config, registry)
+        return SourceStamps(config, registry, _suite_stamps(self._suites))
+
+
+def _suite_stamps(folder: Path) -> tuple[tuple[str, int], ...]:
+    """The suites in a folder, and the folder itself, which tells that one is gone.
+
+    A copy may keep the time of what it was copied from: what counts is the later of the times of its content and its
+    inode.
+    """
+    try:
+        found = [(entry.name, entry.stat()) for entry in os.scandir(folder) if entry.name.endswith(".json")]
+        found.append(("", os.stat(folder)))
+    except OSError:
+        return ()
+    return tuple(sorted((name, max(stat.st_mtime_ns, stat.st_ctime_ns)) for name, stat in found))
 
 
 def registry_file(repo: Path) -> Path | None:

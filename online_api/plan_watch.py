@@ -21,12 +21,20 @@ from online_api.plan_files import PlanSources, SourceStamps, Stamp, stamp
 from online_api.state import ApiState, build_state
 from skewguard.errors import ConfigurationError, SkewguardError
 from skewguard.online.connection import settings_from_repo
-from skewguard.plan import load_plan
+from skewguard.plan import ServingPlan, load_plan
 
 LOOK_SECONDS = 1.0
 """Time between two looks at the files. What two looks in a row find the same is no longer being written."""
 
 log = logging.getLogger("online_api")
+
+
+def tell_refused(plan: ServingPlan) -> None:
+    """Say in the log which suites are refused."""
+    for service, rules in plan.row_rules.items():
+        if rules.problem is not None:
+            in_force = "there is none in force" if rules.rules is None else "the one before it stays in force"
+            log.warning("the suite of %s is refused, %s: %s", service, in_force, " ".join(rules.problem.split()))
 
 
 class PlanMetrics:
@@ -117,12 +125,14 @@ class PlanWatcher:
             raise ConfigurationError(
                 "feature_store.yaml: online_store is no longer what this server reads; restart it to serve from there."
             )
-        if plan.digest == state.plan.digest:  # a materialization changes the registry, not the plan
+        # a materialization changes the registry, not the plan
+        if (plan.digest, plan.rules_digest) == (state.plan.digest, state.plan.rules_digest):
             return
         fresh = await asyncio.to_thread(build_state, self._settings, plan, state.store, state.metrics, state.log)
         self._publish(fresh)
         self._metrics.changes.labels("swapped").inc()
         log.info("serving plan %s now, before it %s", plan.digest[:12], state.plan.digest[:12])
+        tell_refused(plan)
 
     async def _compile_if_due(self, plan: Stamp) -> None:
         sources = self._sources.look()

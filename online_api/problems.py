@@ -19,6 +19,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from online_api.row_checks import ExpectationsFailedError
 from skewguard.errors import (
     BadInputError,
     ConfigurationError,
@@ -34,6 +35,9 @@ MAX_KNOWN = 50
 """Most names that a problem lists under ``known``."""
 
 VERDICT_HEADER = "X-Skewguard-Verdict"
+OVERRIDE_HEADER = "X-Skewguard-Override"
+FALLBACKS_HEADER = "X-Skewguard-Fallbacks"
+EXPECTATIONS_HEADER = "X-Skewguard-Expectations"
 
 log = logging.getLogger("online_api")
 
@@ -96,6 +100,7 @@ KINDS: tuple[tuple[type[Exception], Kind], ...] = (
     (TooLargeError, Kind("too-large", "The request is larger than a limit", 413)),
     (BadInputError, Kind("bad-input", "A value of the request is wrong", 422)),
     (UnsupportedFeatureError, Kind("unsupported", "A definition that this server cannot serve", 501)),
+    (ExpectationsFailedError, Kind("expectations-failed", "Values fail expectations", 503, retry=True)),
     (GateBlocked, Kind("gate-blocked", "The serving gate is closed", 503, retry=True)),
     (StoreUnavailableError, Kind("store-unavailable", "The online store cannot be read", 503, retry=True)),
     (OverloadedError, Kind("overloaded", "Too many requests are under way", 503, retry=True)),
@@ -145,6 +150,9 @@ def _members(error: Exception) -> dict[str, Any]:
         return {**members, "limit": error.limit} if isinstance(error, TooLargeError) else members
     if isinstance(error, GateBlocked):
         return {"service": error.service, "verdict": error.verdict, "reasons": list(error.reasons)}
+    if isinstance(error, ExpectationsFailedError):
+        failed = error.failed[:MAX_KNOWN]
+        return {"service": failed[0].use.service, "failed": [one.told() for one in failed]}
     if isinstance(error, OverloadedError):
         return {"limit": error.limit}
     if isinstance(error, NotReadyError):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from skewguard.contract import FeatureContract
 from skewguard.errors import ConfigurationError
@@ -13,11 +14,15 @@ from skewguard.findings import Verdict
 
 @dataclass(frozen=True)
 class Promise:
-    """What the contract says of the plan: "pass" where it holds (or there is none), else the reasons; its digest."""
+    """What the contract says of the plan: "pass" where it holds (or there is none), else the reasons; its digest.
+
+    ``defaults``: what it gives in place of features, by full feature name.
+    """
 
     verdict: Verdict
     reasons: tuple[str, ...] = ()
     contract: str | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_promise(path: Path, fingerprints: Mapping[str, str]) -> Promise:
@@ -33,11 +38,12 @@ def check_promise(path: Path, fingerprints: Mapping[str, str]) -> Promise:
         return Promise(Verdict.INCONCLUSIVE, (f"the contract cannot be used: {error}",))
     changed = [name for name, digest in contract.fingerprints.items() if fingerprints.get(name) != digest]
     if not changed:
-        return Promise(Verdict.PASS, contract=contract.digest)
+        return Promise(Verdict.PASS, (), contract.digest, contract.defaults)
     names = ", ".join(sorted(changed))
     return Promise(
         Verdict.BLOCK,
         (f"the definitions of {names} are not those of the contract {contract.digest[:12]}: train again, or apply "
          "the definitions of the contract",),
         contract.digest,
+        contract.defaults,
     )  # fmt: skip

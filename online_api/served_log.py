@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import mmh3
 
+from online_api.fallbacks import Replaced
 from online_api.lookup import Column, Lookup, ViewColumns
 from online_api.metrics import Metrics
 from online_api.settings import Settings
@@ -29,7 +30,7 @@ class Served(NamedTuple):
     """An answered look-up, as it was bound, read and answered.
 
     ``columns``: the values of ``Shape.columns``; ``keys``: by group and row; ``computed``: the outputs of on-demand
-    views.
+    views; ``replaced``: what was sent instead of some of it.
     """
 
     request_id: str
@@ -40,6 +41,7 @@ class Served(NamedTuple):
     columns: list[list[Any]]
     views: Sequence[ViewColumns]
     computed: Sequence[Column]
+    replaced: Sequence[Replaced] = ()
 
 
 class Recorder:
@@ -54,7 +56,7 @@ class Recorder:
 
     def record(self, served: Served) -> tuple[bytes, int] | None:
         """The record and its number of rows; None where the sample has none of them."""
-        request_id, contract, as_of_us, rows, keys, columns, views, computed = served
+        request_id, contract, as_of_us, rows, keys, columns, views, computed, replaced = served
         places: list[int] | None = None
         if self._limit < _ALL:
             places = self._sampled(keys, rows)
@@ -71,7 +73,8 @@ class Recorder:
                 odd = _odd(views, places)
             parts.append(self._part(index, view, places))
         raws = [column.raw if places is None else _pick(places, column.raw) for column in computed]
-        rest = (rows, request_id, contract, time_ns() // 1000, as_of_us, places, columns, parts, odd, raws)
+        sent = _sent_instead(replaced, places) if replaced else None
+        rest = (rows, request_id, contract, time_ns() // 1000, as_of_us, places, columns, parts, odd, raws, sent)
         return pack_rows(self._id, rest), rows
 
     def _part(self, index: int, view: ViewColumns, places: list[int] | None) -> tuple[Any, ...]:
@@ -149,6 +152,16 @@ def _odd(views: Sequence[ViewColumns], places: Sequence[int] | None) -> dict[int
             statuses = column.statuses if places is None else _pick(places, column.statuses)
             found[place] = bytes([STATUS_CODES[status] for status in statuses])
     return found or None
+
+
+def _sent_instead(replaced: Sequence[Replaced], places: Sequence[int] | None) -> dict[int, list[tuple[int, str, Any]]]:
+    """By feature of the answer: row, kind and value of what was sent instead; see LoggedRows."""
+    found = {}
+    for one in replaced:
+        rows = one.kinds if places is None else [row for row in places if row in one.kinds]
+        at = {row: row for row in rows} if places is None else {row: index for index, row in enumerate(places)}
+        found[one.output.index] = [(at[row], one.kinds[row], one.values[row]) for row in rows]
+    return found
 
 
 class ServedLog:

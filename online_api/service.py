@@ -16,18 +16,25 @@ from typing import Any
 import orjson
 
 from online_api.coerce import key_column, request_column
+from online_api.fallbacks import Answered, Fallbacks, Replaced, Wanted, counted
+from online_api.last_good import LastGood
 from online_api.lookup import PRESENT, Column, Lookup, ViewColumns, oldest, prepare, read_views
 from online_api.metrics import Metrics
 from online_api.on_demand import OnDemandViews
+from online_api.passage import Passage, RequestGate, ServingGates
 from online_api.problems import UnsupportedFeatureError
 from online_api.query import Query
+from online_api.row_checks import Outcome, RowCheck, row_check
 from online_api.served_log import Recorder, Served, ServedLog
 from online_api.settings import Settings
 from online_api.store import OnlineStore
 from online_api.values import EPOCH_TEXT, json_value, timestamp_text
-from online_api.verdicts import Passage, Verdicts
-from skewguard.definitions import FieldDef, OnDemandDef
+from online_api.verdicts import Verdicts
+from skewguard.blocked import Place
+from skewguard.definitions import FieldDef, OnDemandDef, ServiceDef
 from skewguard.errors import BadInputError, GateBlocked, UnknownNameError
+from skewguard.expectations.rows.rate import RateWindow
+from skewguard.expectations.rows.suite import RowRule, RowSuite
 from skewguard.findings import Verdict
 from skewguard.plan import ServingPlan
 
@@ -43,10 +50,20 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Answer:
-    """The body of a response, and the verdict that its header tells (None: no gate was in the way)."""
+    """The body of a response, and what its headers tell.
+
+    Attributes:
+        verdict: the worst of the gates that were in the way; None where there was none.
+        overridden: until when a gate in the way is overridden; None where none is.
+        replaced: number of values that were sent instead of those that are stored.
+        outcome: what became of the expectations on it; None where all is well.
+    """
 
     body: bytes
     verdict: Verdict | None
+    overridden: datetime | None = None
+    replaced: int = 0
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +71,10 @@ class _Prepared:
     """A look-up and what every one of its requests needs; worked out once.
 
     Attributes:
-        guarded_by: the services whose gates it passes.
+        gate: the gates that it passes.
+        checks: the row rules that it is asked, by service.
+        fallbacks: finds other values for its features.
+        keeps_good: its good rows are kept, because a fallback may ask for them.
         recorder: makes its records; None where it is not logged.
         needed, wanted: its join keys and its request data, by entity-row column.
         known: the columns that a request may have: these, and the join keys and request data of other services.
@@ -63,7 +83,10 @@ class _Prepared:
     """
 
     lookup: Lookup
-    guarded_by: tuple[str, ...]
+    gate: RequestGate
+    checks: tuple[RowCheck, ...]
+    fallbacks: Fallbacks
+    keeps_good: bool
     recorder: Recorder | None
     needed: Mapping[str, FieldDef]
     wanted: Mapping[str, FieldDef]
@@ -81,8 +104,15 @@ class _Bound:
     keys: Sequence[Sequence[bytes]]
 
 
-_Under = tuple[str, str | None]
-"""Request id, and digest of the contract."""
+@dataclass(frozen=True)
+class _Asked:
+    """A query on its way: what the gates said, its id, and the as-of time in microseconds since 1970."""
+
+    query: Query
+    bound: _Bound
+    passage: Passage
+    request_id: str
+    as_of_us: int
 
 
 class FeatureService:
@@ -94,14 +124,19 @@ class FeatureService:
         plan: ServingPlan,
         store: OnlineStore,
         verdicts: Verdicts,
-        metrics: Metrics,
         on_demand: OnDemandViews | None,
         log: ServedLog,
+        metrics: Metrics,
+        rules: Mapping[str, RowSuite],
     ) -> None:
         self._settings = settings
         self._plan = plan
         self._store = store
         self._verdicts = verdicts
+        self._gates = ServingGates(settings, plan, verdicts)
+        self._last_good = LastGood()
+        self._rules = rules
+        self._windows: dict[tuple[str, tuple[int, ...]], RateWindow] = {}
         self._metrics = metrics
         self._on_demand = on_demand
         self._log = log
@@ -121,25 +156,20 @@ class FeatureService:
         lookup = prepared.lookup
         inline = query.rows * len(lookup.outputs) <= INLINE_CELLS
         bound = self._bind(prepared, query) if inline else await asyncio.to_thread(self._bind, prepared, query)
-        passage = self._enter(prepared.guarded_by)
+        passage = self._enter(prepared.gate)
         as_of = self._settings.now()
         replies = await self._read(lookup, bound.keys)
-        under = (request_id, passage.contract)
+        asked = _Asked(query, bound, passage, request_id, (as_of - _EPOCH) // _MICROSECOND)
         if inline and not lookup.service.on_demand:
-            body, record = self._respond(prepared, query, bound, replies, as_of, under)
+            answer, record = self._respond(prepared, asked, replies)
         else:
-            body, record = await asyncio.to_thread(self._respond, prepared, query, bound, replies, as_of, under)
+            answer, record = await asyncio.to_thread(self._respond, prepared, asked, replies)
         if record is not None and prepared.recorder is not None:
             self._log.put(prepared.recorder.shape, *record)
-        return Answer(body, passage.verdict)
+        return answer
 
     def _prepare(self, service: str | None, features: tuple[str, ...], full: bool) -> _Prepared:
-        if service is not None:
-            definition = self._plan.service(service)
-            guarded_by: tuple[str, ...] = (service,)
-        else:
-            definition = self._plan.feature_list(features)
-            guarded_by = self._plan.services_sharing(definition)
+        definition = self._plan.feature_list(features) if service is None else self._plan.service(service)
         for view in definition.on_demand:
             if view.name in self._plan.unsupported:
                 reason = self._plan.unsupported[view.name]
@@ -147,9 +177,14 @@ class FeatureService:
         lookup = prepare(self._plan.project, definition, full)
         needed = {column.name: column for column in lookup.key_columns}
         wanted = {field.name: field for field in definition.request_fields}
+        gate = self._gates.of(definition)
+        fallbacks = Fallbacks(lookup, self._last_good, self._settings.policy, self._verdicts.defaults, self._plan)
         return _Prepared(
             lookup,
-            guarded_by,
+            gate,
+            self._checks(gate, definition, fallbacks),
+            fallbacks,
+            any(self._may_replace(name, output.place) for name in gate.services for output in fallbacks.outputs),
             self._log.recorder(lookup, features, self._plan.digest),
             needed,
             wanted,
@@ -158,9 +193,39 @@ class FeatureService:
             orjson.Fragment(orjson.dumps({"feature_names": [*needed, *lookup.outputs]})),
         )
 
-    def _enter(self, services: tuple[str, ...]) -> Passage:
+    def _checks(self, gate: RequestGate, request: ServiceDef, fallbacks: Fallbacks) -> tuple[RowCheck, ...]:
+        found = []
+        for name in gate.services:
+            suite, policy = self._rules.get(name), self._settings.policy(name)
+            if suite is not None and not policy.is_off:
+                check = row_check(suite, self._plan.service(name), request, fallbacks.outputs, policy, self._window)
+                found += [check] if check is not None else []
+        return tuple(found)
+
+    def _window(self, service: str, rules: Sequence[RowRule]) -> RateWindow:
+        """The window of some rules of a service: one for all look-ups that are asked just these."""
+        policy = self._settings.policy(service)
+        key = service, tuple(rule.position for rule in rules)
+        if key not in self._windows:
+            self._windows[key] = RateWindow(rules, policy.row_window.total_seconds(), policy.row_min_rows)
+        return self._windows[key]
+
+    def _may_replace(self, service: str, place: Place) -> bool:
+        """May the last known good value of a feature be asked for?"""
+        policy = self._settings.policy(service)
+        return policy.serving_of(place.reference) == "fallback" and "last_known_good" in policy.fallbacks_of(
+            place.reference
+        )
+
+    def show_alarms(self) -> None:
+        """Set the gauges of the rules whose share of values as expected is too low."""
+        for (service, _), window in list(self._windows.items()):
+            for state in window.state():
+                self._metrics.show_alarm(service, state.rule, state.alarm)
+
+    def _enter(self, gate: RequestGate) -> Passage:
         try:
-            return self._verdicts.enter(services)
+            return gate.enter()
         except GateBlocked as error:
             self._metrics.refusals.labels(error.service).inc()
             raise
@@ -210,76 +275,108 @@ class FeatureService:
     # -- after Redis --------------------------------------------------------------------------------------------------
 
     def _respond(
-        self,
-        prepared: _Prepared,
-        query: Query,
-        bound: _Bound,
-        replies: Any,
-        as_of: datetime,
-        under: tuple[str, str | None],
-    ) -> tuple[bytes, tuple[bytes, int] | None]:
-        """The body, and the record for the serving log (``under`` request id and contract) with its number of rows."""
-        lookup = prepared.lookup
-        as_of_us = (as_of - _EPOCH) // _MICROSECOND
-        views = read_views(lookup, replies, as_of_us * 1_000, prepared.keep_expired)
+        self, prepared: _Prepared, asked: _Asked, replies: list[list[Any]]
+    ) -> tuple[Answer, tuple[bytes, int] | None]:
+        """The answer, and the record for the serving log with its number of rows."""
+        lookup, query, bound, passage = prepared.lookup, asked.query, asked.bound, asked.passage
+        views = read_views(lookup, replies, asked.as_of_us * 1_000, prepared.keep_expired)
         epoch = _constant(EPOCH_TEXT, query.rows)
         present = _constant(PRESENT, query.rows)
         results = [_vector([json_value(v) for v in values], present, epoch) for values in bound.echoed.values()]
         statuses: Counter[tuple[str, str]] = Counter()
-        for read, view in zip(lookup.reads[: len(lookup.service.projections)], views, strict=False):
-            texts = orjson.Fragment(orjson.dumps([timestamp_text(timestamp) for timestamp in view.timestamps]))
-            if view.lists is not None:
-                results += [{"values": values, "statuses": present, "event_timestamps": texts} for values in view.lists]
-                statuses[read.view, PRESENT] += len(view.lists) * query.rows
-                continue
-            whole = 0
-            for column in view.columns.values():
-                if column.statuses is None:
-                    whole += 1
-                    results.append({"values": column.values, "statuses": present, "event_timestamps": texts})
-                else:
-                    results.append(_vector(column.values, column.statuses, texts))
-                    _count(statuses, read.view, column.statuses)
-            if whole:
-                statuses[read.view, PRESENT] += whole * query.rows
-        computed: list[Column] = []
+        results += _stored_vectors(lookup, views, query.rows, present, statuses)
+        computed: list[tuple[Column, list[str]]] = []
         if lookup.service.on_demand:
-            vectors, computed = self._on_demand_vectors(lookup, bound, views, query.rows, statuses)
-            results += vectors
+            computed = self._on_demand_columns(lookup, bound, views, query.rows, statuses)
+            results += [_vector(column.values, column.statuses, texts) for column, texts in computed]
         self._metrics.count_statuses(statuses)
-        metadata: Any = prepared.names
-        if query.version_metadata or len(bound.echoed) > len(prepared.needed):
-            metadata = {"feature_names": [*bound.echoed, *lookup.outputs]}
-            if query.version_metadata:
-                metadata["feature_view_metadata"] = self._versions(lookup)
+        outcome = self._judge(prepared, asked, views, computed) if prepared.checks else None
+        replaced: list[Replaced] = []
+        if passage.blocked or outcome is not None or prepared.keeps_good:
+            answered = Answered(query.rows, bound.keys, replies, views, computed, asked.as_of_us * 1_000)
+            replaced = self._replace(prepared, passage, outcome, answered)
+            for one in replaced:
+                results[len(bound.echoed) + one.output.index] = one.vector()
+        metadata = self._metadata(prepared, asked, outcome, replaced)
         body = orjson.dumps({"results": results, "metadata": metadata})
+        until = min((one.until for one in passage.overrides.values()), default=None)
+        answer = Answer(body, passage.verdict, until, sum(len(one.kinds) for one in replaced), outcome)
         if prepared.recorder is None:
-            return body, None
+            return answer, None
         columns = [bound.echoed[key.name] for key in lookup.key_columns]
         if bound.request_data:
             columns += bound.request_data.values()
-        served = Served(*under, as_of_us, query.rows, bound.keys, columns, views, computed)
-        return body, prepared.recorder.record(served)
+        under = (asked.request_id, passage.contract, asked.as_of_us, query.rows)
+        served = Served(*under, bound.keys, columns, views, [column for column, _ in computed], replaced)
+        return answer, prepared.recorder.record(served)
 
-    def _on_demand_vectors(
+    def _judge(
+        self, prepared: _Prepared, asked: _Asked, views: Sequence[ViewColumns], computed: Sequence[tuple[Column, Any]]
+    ) -> Outcome | None:
+        """What became of the row rules, None where all is well. Raises ExpectationsFailedError."""
+        outcome: Outcome | None = None
+        bound, rows = asked.bound, asked.query.rows
+        for check in prepared.checks:
+            masks = check.masks(check.gather(views, computed, bound.echoed, bound.request_data), rows)
+            self._metrics.count_judged(check.service, rows)
+            if masks or (check.window is not None and check.window.alarms):
+                outcome = outcome or Outcome()
+                check.explain(masks, check.service in asked.passage.overrides, outcome)
+                outcome.alarms += check.alarms()
+        if outcome is not None:
+            self._metrics.count_outcome(outcome)
+            outcome.refuse()
+        return outcome
+
+    def _replace(
+        self, prepared: _Prepared, passage: Passage, outcome: Outcome | None, answered: Answered
+    ) -> list[Replaced]:
+        """The features that need other values, with them; good rows are kept for later."""
+        wanted = {} if outcome is None else outcome.wanted()
+        for output in prepared.fallbacks.outputs if passage.blocked else ():
+            service = passage.blocked.get(output.place)
+            if service is not None:
+                wanted[output.index] = Wanted(service, "verdict", set(range(answered.rows)))
+        if prepared.keeps_good:
+            prepared.fallbacks.keep(answered, () if outcome is None else outcome.bad_rows, passage.blocked)
+        if not wanted:
+            return []
+        replaced = prepared.fallbacks.replace(wanted, answered)
+        self._metrics.count_fallbacks(counted(replaced))
+        return replaced
+
+    def _metadata(
+        self, prepared: _Prepared, asked: _Asked, outcome: Outcome | None, replaced: Sequence[Replaced]
+    ) -> Any:
+        query, bound = asked.query, asked.bound
+        told = {} if outcome is None else outcome.told()
+        if replaced:
+            told["fallbacks"] = [one.told(query.rows) for one in replaced]
+        if not query.version_metadata and not told and len(bound.echoed) <= len(prepared.needed):
+            return prepared.names
+        metadata: dict[str, Any] = {"feature_names": [*bound.echoed, *prepared.lookup.outputs]}
+        if query.version_metadata:
+            metadata["feature_view_metadata"] = self._versions(prepared.lookup)
+        return {**metadata, "skewguard": told} if told else metadata
+
+    def _on_demand_columns(
         self, lookup: Lookup, bound: _Bound, views: Sequence[ViewColumns], rows: int, statuses: Counter[tuple[str, str]]
-    ) -> tuple[list[dict[str, Any]], list[Column]]:
+    ) -> list[tuple[Column, list[str]]]:
         if self._on_demand is None:
             raise UnsupportedFeatureError("The server was started without on-demand feature views; start it again.")
         by_name: dict[str, ViewColumns] = {}
         for read, view in zip(lookup.reads, views, strict=True):
             by_name.setdefault(read.name, ViewColumns(view.timestamps, view.stamps)).columns.update(view.columns)
         others = {**bound.echoed, **bound.request_data}
-        results, columns = [], []
+        columns = []
         for definition in lookup.service.on_demand:
             outputs = self._on_demand.run(definition, _inputs(definition, by_name), others, rows)
             texts = [timestamp_text(oldest(definition, by_name, row)) for row in range(rows)]
             for feature in definition.features:
                 column = outputs[feature.name]
-                columns.append(column)
-                results.append(_vector(column.values, column.statuses, texts))
+                columns.append((column, texts))
                 _count(statuses, definition.name, column.statuses or [])
-        return results, columns
+        return columns
 
     def _versions(self, lookup: Lookup) -> list[dict[str, Any]]:
         found = []
@@ -287,6 +384,30 @@ class FeatureService:
             version = self._plan.versions.get(view, 0)
             found.append({"name": name, "version": version} if version else {"name": name})
         return found
+
+
+def _stored_vectors(
+    lookup: Lookup, views: Sequence[ViewColumns], rows: int, present: Any, statuses: Counter[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """The features of the views as a response has them; adds up their statuses."""
+    results: list[dict[str, Any]] = []
+    for read, view in zip(lookup.reads[: len(lookup.service.projections)], views, strict=False):
+        texts = orjson.Fragment(orjson.dumps([timestamp_text(timestamp) for timestamp in view.timestamps]))
+        if view.lists is not None:
+            results += [{"values": values, "statuses": present, "event_timestamps": texts} for values in view.lists]
+            statuses[read.view, PRESENT] += len(view.lists) * rows
+            continue
+        whole = 0
+        for column in view.columns.values():
+            if column.statuses is None:
+                whole += 1
+                results.append({"values": column.values, "statuses": present, "event_timestamps": texts})
+            else:
+                results.append(_vector(column.values, column.statuses, texts))
+                _count(statuses, read.view, column.statuses)
+        if whole:
+            statuses[read.view, PRESENT] += whole * rows
+    return results
 
 
 def _inputs(definition: OnDemandDef, views: Mapping[str, ViewColumns]) -> dict[tuple[str, str], Sequence[bytes]]:

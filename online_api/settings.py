@@ -30,26 +30,74 @@ def fixed_clock(moment: datetime) -> Clock:
     return lambda: shown
 
 
+ServingGate = Literal["off", "annotate", "fallback", "reject"]
+Fallback = Literal["last_known_good", "contract_default", "null"]
+
+
+@dataclass(frozen=True)
+class FeatureServing:
+    """What holds for one feature instead of its service's policy; None: as the service has it."""
+
+    serving: ServingGate | None = None
+    fallback: Fallback | None = None
+
+
 @dataclass(frozen=True)
 class ServingPolicy:
-    """How one feature service is served.
+    """How one feature service is served. docs/gates.md.
 
     Attributes:
-        serving: "reject" refuses requests while the verdict is "block"; "annotate" only tells the verdict in a
-            header; "off" does neither.
-        inconclusive: what an inconclusive verdict does where ``serving`` is "reject": "annotate" or "reject".
+        serving: what is done about a feature that a blocking finding or a failed critical expectation is about:
+            "reject" refuses the request, "fallback" sends another value, "annotate" only tells, "off" does nothing.
+        inconclusive: what an inconclusive verdict does: "annotate", or "reject": the same as one that blocks.
         expired: "null" sends no values past their TTL, "annotate" sends them; the status is OUTSIDE_MAX_AGE either way.
         verdict_max_age: an older verdict counts as inconclusive; None: a verdict never grows old.
         log: answers go to the serving log.
         log_sample: share of the entities whose rows do, by entity hash.
+        features: what holds for single features, by ``view:feature``.
+        fallback: where another value is looked for first; then come those after it in the order of ``Fallback``.
+        fallback_max_age: how long ago a last known good value may have been served.
+        severities: what a failed expectation of a severity does: "block" (as ``serving`` says), "warn" (annotate),
+            "ignore" (is counted).
+        row_policy: "strict" judges each row, "rate" the share of a window.
+        row_window: length of the window.
+        row_min_rows: rows in a window below which its share says nothing.
     """
 
-    serving: Literal["off", "annotate", "reject"] = "reject"
+    serving: ServingGate = "reject"
     inconclusive: Literal["annotate", "reject"] = "annotate"
     expired: Literal["null", "annotate"] = "null"
     verdict_max_age: timedelta | None = timedelta(days=2)
     log: bool = True
     log_sample: float = 1.0
+    features: Mapping[str, FeatureServing] = field(default_factory=dict)
+    fallback: Fallback = "last_known_good"
+    fallback_max_age: timedelta = timedelta(hours=1)
+    severities: Mapping[str, str] = field(
+        default_factory=lambda: {"critical": "block", "warning": "warn", "info": "ignore"}
+    )
+    row_policy: Literal["strict", "rate"] = "strict"
+    row_window: timedelta = timedelta(minutes=5)
+    row_min_rows: int = 100
+
+    def serving_of(self, reference: str) -> ServingGate:
+        """What is done about a feature (``view:feature``)."""
+        own = self.features.get(reference)
+        return self.serving if own is None or own.serving is None else own.serving
+
+    def fallbacks_of(self, reference: str) -> tuple[Fallback, ...]:
+        """Where another value for a feature is looked for, in this order."""
+        own = self.features.get(reference)
+        first = self.fallback if own is None or own.fallback is None else own.fallback
+        return FALLBACKS[FALLBACKS.index(first) :]
+
+    @property
+    def is_off(self) -> bool:
+        """Is nothing done about anything?"""
+        return self.serving == "off" and all(own.serving in (None, "off") for own in self.features.values())
+
+
+FALLBACKS: tuple[Fallback, ...] = ("last_known_good", "contract_default", "null")
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,17 @@ from datetime import datetime
 
 from online_api.metrics import Metrics
 from online_api.on_demand import OnDemandViews
+from online_api.passage import ServingGates
 from online_api.served_log import ServedLog
 from online_api.service import FeatureService
 from online_api.settings import Settings
 from online_api.store import OnlineStore
 from online_api.verdicts import Verdicts
+from skewguard.definitions import digest
 from skewguard.errors import ConfigurationError, SkewguardError
+from skewguard.expectations.rows.suite import RowSuite
 from skewguard.plan import ServingPlan
+from skewguard.row_rules import served_columns
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class ApiState:
     plan: ServingPlan
     store: OnlineStore
     verdicts: Verdicts
+    gates: ServingGates
     metrics: Metrics
     features: FeatureService
     log: ServedLog
@@ -48,8 +53,29 @@ def build_state(
     """
     verdicts = Verdicts(settings, plan.fingerprints)
     on_demand = load_on_demand(settings, plan)
-    features = FeatureService(settings, plan, store, verdicts, metrics, on_demand, log)
-    return ApiState(settings, plan, store, verdicts, metrics, features, log, settings.clock())
+    features = FeatureService(settings, plan, store, verdicts, on_demand, log, metrics, load_rules(settings, plan))
+    gates = ServingGates(settings, plan, verdicts)
+    return ApiState(settings, plan, store, verdicts, gates, metrics, features, log, settings.clock())
+
+
+def load_rules(settings: Settings, plan: ServingPlan) -> dict[str, RowSuite]:
+    """The row rules of the plan's services that have a suite in force.
+
+    Raises ConfigurationError for rules that are not what this version writes, or that other columns were meant by.
+    """
+    found = {}
+    for name, rules in plan.row_rules.items():
+        if rules.rules is None:
+            continue
+        try:
+            found[name] = RowSuite.from_document(rules.rules)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{settings.plan}: row_rules.{name}: {error}") from error
+        if rules.columns != digest(served_columns(plan.service(name))):
+            raise ConfigurationError(
+                f"{settings.plan}: row_rules.{name}: compiled for other features than the plan has; compile it anew."
+            )
+    return found
 
 
 def load_on_demand(settings: Settings, plan: ServingPlan) -> OnDemandViews | None:

@@ -1,12 +1,14 @@
-"""The serving gate: reads each service's latest verdict from its file and says whether requests may pass.
+"""What the guard last said of each service: its verdict, its contract, its overrides, read from their files.
 
-The guard writes ``.skewguard/gate/<service>.json``, training ``.skewguard/contracts/<service>.json``. A verdict that is
-missing, unreadable, for another service or older than policy allows is inconclusive, never a pass.
+The guard writes ``.skewguard/gate/<service>.json``, training ``.skewguard/contracts/<service>.json``, and
+``skewguard override`` ``.skewguard/gate/<service>.override.json``. A verdict that is missing, unreadable, for another
+service or older than policy allows is inconclusive, never a pass.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,21 +19,28 @@ from typing import Any
 from online_api.plan_files import Stamp, stamp
 from online_api.promises import Promise, check_promise
 from online_api.settings import Settings
-from skewguard.errors import GateBlocked
+from skewguard.blocked import Blocked
+from skewguard.errors import ConfigurationError
 from skewguard.findings import Verdict
-from skewguard.gate import is_closed
-from skewguard.state import State
+from skewguard.gate import closes
+from skewguard.override import Override
+from skewguard.state import State, read_overrides
+
+log = logging.getLogger("online_api")
 
 RECHECK_SECONDS = 1.0
 """A verdict file is looked at again after this time at the earliest."""
 
-_REMEMBERED = 4096
-_WORST_FIRST = (Verdict.BLOCK, Verdict.INCONCLUSIVE, Verdict.WARN, Verdict.PASS)
+EVERYTHING = (Blocked(None, None),)
+WORST_FIRST = (Verdict.BLOCK, Verdict.INCONCLUSIVE, Verdict.WARN, Verdict.PASS)
 
 
 @dataclass(frozen=True)
 class ServiceVerdict:
-    """The verdict that holds for a service now. ``run_id``, ``as_of``, ``finished_at`` are empty when never checked."""
+    """The verdict that holds for a service now. ``run_id``, ``as_of``, ``finished_at`` are empty when never checked.
+
+    ``blocked``: what the findings that block are about, where the verdict is "block".
+    """
 
     service: str
     verdict: Verdict
@@ -39,30 +48,16 @@ class ServiceVerdict:
     run_id: str = ""
     as_of: str = ""
     finished_at: str = ""
-
-
-@dataclass(frozen=True)
-class Passage:
-    """What the gates of a request say, until then (monotonic seconds).
-
-    Attributes:
-        verdict: the worst one among the services whose gate is not off, for the header; None where there is none.
-        contract: the digest of the contract, of a request for one service that has one.
-        closed: the service whose gate refuses the request.
-    """
-
-    until: float
-    verdict: Verdict | None
-    contract: str | None
-    closed: ServiceVerdict | None = None
+    blocked: tuple[Blocked, ...] = EVERYTHING
 
 
 @dataclass
 class _Cached:
     verdict: ServiceVerdict
     promise: Promise
+    overrides: Mapping[str, Override]
     looked_at: float
-    stamps: tuple[Stamp, Stamp]
+    stamps: tuple[Stamp, Stamp, Stamp]
     finished: datetime | None = field(default=None)
 
 
@@ -80,7 +75,6 @@ class Verdicts:
         self._fingerprints = fingerprints
         self._monotonic = monotonic
         self._cache: dict[str, _Cached] = {}
-        self._passages: dict[tuple[str, ...], Passage] = {}
 
     def current(self, service: str) -> ServiceVerdict:
         """The verdict of a service now; inconclusive with the reason where there is none that counts.
@@ -89,7 +83,7 @@ class Verdicts:
         """
         cached = self._cached(service)
         checked = self._checked(service, cached)
-        worst = next(v for v in _WORST_FIRST if v in (checked.verdict, cached.promise.verdict))
+        worst = next(v for v in WORST_FIRST if v in (checked.verdict, cached.promise.verdict))
         if cached.promise.verdict is Verdict.PASS:
             return checked
         return replace(checked, verdict=worst, reasons=(*cached.promise.reasons, *checked.reasons))
@@ -106,39 +100,29 @@ class Verdicts:
                 )
         return cached.verdict
 
-    def is_closed(self, service: str) -> bool:
-        """Does the serving gate of a service refuse requests now?"""
-        policy = self._settings.policy(service)
-        return is_closed(self.current(service).verdict, policy.serving, policy.inconclusive)
+    def closing(self, service: str) -> tuple[Blocked, ...]:
+        """What closes the serving gate of a service, as far as policy lets it; nothing where it is open."""
+        cached = self._cached(service)
+        checked = self._checked(service, cached)
+        inconclusive = self._settings.policy(service).inconclusive
+        if closes(cached.promise.verdict, inconclusive) or (
+            checked.verdict is not Verdict.BLOCK and closes(checked.verdict, inconclusive)
+        ):
+            return EVERYTHING
+        return checked.blocked if checked.verdict is Verdict.BLOCK else ()
 
-    def enter(self, services: tuple[str, ...]) -> Passage:
-        """Pass the gates of the services that a request stands for.
+    def override(self, service: str, gate: str = "serving") -> Override | None:
+        """The override of a gate that is in force now."""
+        found = self._cached(service).overrides.get(gate)
+        return found if found is not None and found.set_at <= self._settings.clock() < found.until else None
 
-        Raises GateBlocked for the first service whose gate is closed. What was found holds for RECHECK_SECONDS.
-        """
-        now = self._monotonic()
-        found = self._passages.get(services)
-        if found is None or now >= found.until:
-            if len(self._passages) >= _REMEMBERED:
-                self._passages.clear()
-            found = self._passages[services] = self._passage(services, now + RECHECK_SECONDS)
-        if found.closed is not None:
-            closed = found.closed
-            raise GateBlocked("serving", closed.service, closed.verdict.value, closed.reasons)
-        return found
+    def contract(self, service: str) -> str | None:
+        """The digest of the service's contract, where it has one."""
+        return self._cached(service).promise.contract
 
-    def _passage(self, services: tuple[str, ...], until: float) -> Passage:
-        contract = self._cached(services[0]).promise.contract if len(services) == 1 else None
-        verdicts: list[Verdict] = []
-        for service in services:
-            policy = self._settings.policy(service)
-            if policy.serving == "off":
-                continue
-            current = self.current(service)
-            if is_closed(current.verdict, policy.serving, policy.inconclusive):
-                return Passage(until, current.verdict, contract, current)
-            verdicts.append(current.verdict)
-        return Passage(until, next((verdict for verdict in _WORST_FIRST if verdict in verdicts), None), contract)
+    def defaults(self, service: str) -> Mapping[str, Any]:
+        """What the service's contract gives in place of features, by full feature name."""
+        return self._cached(service).promise.defaults
 
     def _cached(self, service: str) -> _Cached:
         now = self._monotonic()
@@ -146,18 +130,41 @@ class Verdicts:
         if cached is not None and now - cached.looked_at < RECHECK_SECONDS:
             return cached
         path, contract = self._files.gate_path(service), self._files.contract_path(service)
-        stamps = (stamp(path), stamp(contract))
+        override = self._files.override_path(service)
+        stamps = (stamp(path), stamp(contract), stamp(override))
         if cached is not None and stamps == cached.stamps:
             cached.looked_at = now
             return cached
         verdict, finished = _read(path, service) if stamps[0] else (_never(service), None)
-        fresh = _Cached(verdict, check_promise(contract, self._fingerprints), now, stamps, finished)
+        promise = check_promise(contract, self._fingerprints)
+        fresh = _Cached(verdict, promise, _overrides(override, service), now, stamps, finished)
         self._cache[service] = fresh
         return fresh
 
 
 def _never(service: str) -> ServiceVerdict:
     return ServiceVerdict(service, Verdict.INCONCLUSIVE, ("the service was never checked",))
+
+
+def _overrides(path: Path, service: str) -> Mapping[str, Override]:
+    """None where the file cannot be read: what nobody can read lets nothing through."""
+    try:
+        return read_overrides(path, service)
+    except ConfigurationError as error:
+        log.warning("nothing is overridden: %s", error)
+        return {}
+
+
+def _blocked(listed: Any) -> tuple[Blocked, ...]:
+    """What a verdict file says is blocked: everything where it says nothing, or was written before it could."""
+    found = tuple(Blocked(_name(item["view"]), _name(item["feature"])) for item in listed or ())
+    return found or EVERYTHING
+
+
+def _name(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"blocked: {value!r} is no name")
+    return value
 
 
 def _read(path: Path, service: str) -> tuple[ServiceVerdict, datetime | None]:
@@ -174,6 +181,7 @@ def _read(path: Path, service: str) -> tuple[ServiceVerdict, datetime | None]:
             str(data["run_id"]),
             str(data["as_of"]),
             str(data["finished_at"]),
+            _blocked(data.get("blocked")),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"its verdict file cannot be used ({type(error).__name__}: {error})"

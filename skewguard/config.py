@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from skewguard import dtypes
 from skewguard.alerts.settings import AlertSettings
@@ -63,8 +63,22 @@ def _yaml_off(value: Any) -> Any:
     return "off" if value is False else value
 
 
+def _yaml_null(value: Any) -> Any:
+    """YAML reads a bare ``null`` as no value."""
+    return "null" if value is None else value
+
+
 TrainingGate = Annotated[Literal["block", "warn", "off"], BeforeValidator(_yaml_off)]
-ServingGate = Annotated[Literal["reject", "annotate", "off"], BeforeValidator(_yaml_off)]
+ServingGate = Annotated[Literal["reject", "fallback", "annotate", "off"], BeforeValidator(_yaml_off)]
+Fallback = Annotated[Literal["last_known_good", "contract_default", "null"], BeforeValidator(_yaml_null)]
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("expected a duration of more than zero")
+    return value
+
+
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
@@ -113,11 +127,31 @@ class Drift(_Strict):
     too_little: Literal["block", "warn"] = "warn"
 
 
+class FeaturePolicy(_Strict):
+    """What holds for one feature instead of its service's policy. None: as the service has it."""
+
+    training: TrainingGate | None = None
+    serving: ServingGate | None = None
+    fallback: Fallback | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_a_fallback(cls, data: Any) -> Any:
+        """``fallback: null`` is the fallback of that name; a key that is not there means no setting."""
+        return {**data, "fallback": "null"} if isinstance(data, Mapping) and data.get("fallback", "") is None else data
+
+
 class ServicePolicy(_Strict):
     """The policy that holds for one feature service, defaults filled in."""
 
     training: TrainingGate = "block"
     serving: ServingGate = "reject"
+    features: dict[str, FeaturePolicy] = Field(default_factory=dict)
+    fallback: Fallback = "last_known_good"
+    fallback_max_age: Duration = timedelta(hours=1)
+    row_policy: Literal["strict", "rate"] = "strict"
+    row_window: Annotated[Duration, AfterValidator(_positive)] = timedelta(minutes=5)
+    row_min_rows: int = Field(default=100, ge=1)
     inconclusive: Action = "block"
     serving_inconclusive: Literal["reject", "annotate"] = "annotate"
     expired: Literal["null", "annotate"] = "null"
@@ -146,6 +180,11 @@ class ServicePolicy(_Strict):
     def action(self, cause: Cause) -> Action:
         """What policy makes of a cause."""
         return self.causes.get(cause.value, DEFAULT_ACTIONS[cause.value])
+
+    def training_of(self, reference: str) -> TrainingGate | None:
+        """The most that a finding on a feature (``view:feature``) does to the training gate; None: no limit."""
+        own = self.features.get(reference)
+        return None if own is None else own.training
 
     def tolerance_for(self, view: str, feature: FieldDef) -> Tolerance:
         """A feature's tolerance: its own (``view:feature`` under ``tolerances``), its dtype's, or the general one."""
@@ -183,18 +222,21 @@ class Policy:
         """The policy of one feature service; the top-level one where it has no section."""
         return self._services.get(name, self._default)
 
-    def check_names(self, services: Mapping[str, Mapping[str, list[str]]]) -> None:
-        """Refuse sections for services, views or features that do not exist. ``services``: service -> view -> features.
+    def check_names(
+        self,
+        services: Mapping[str, Mapping[str, list[str]]],
+        computed: Mapping[str, Mapping[str, list[str]]] | None = None,
+    ) -> None:
+        """Refuse sections for services, views or features that do not exist. ``services``: service -> view -> features;
+        ``computed``: the same of on-demand views.
 
         Raises UnknownNameError with the nearest name.
         """
         for name in self._services:
             if name not in services:
                 raise UnknownNameError(f"feature service in {self.origin}", name, services)
-        views: dict[str, set[str]] = {}
-        for by_view in services.values():
-            for view, features in by_view.items():
-                views.setdefault(view, set()).update(features)
+        views = _by_view(services)
+        outputs = {f"{view}:{feature}" for view, features in _by_view(computed or {}).items() for feature in features}
         for policy in (self._default, *self._services.values()):
             for view in policy.freshness_views:
                 if view not in views:
@@ -205,6 +247,17 @@ class Policy:
                     raise UnknownNameError(
                         f"feature or dtype in {self.origin} (tolerances)", reference, known | dtypes.NUMBERS
                     )
+            for reference in policy.features:
+                if reference not in known | outputs:
+                    raise UnknownNameError(f"feature in {self.origin} (features)", reference, known | outputs)
+
+
+def _by_view(services: Mapping[str, Mapping[str, list[str]]]) -> dict[str, set[str]]:
+    views: dict[str, set[str]] = {}
+    for by_view in services.values():
+        for view, features in by_view.items():
+            views.setdefault(view, set()).update(features)
+    return views
 
 
 def load_policy(repo: Path) -> Policy:
@@ -276,7 +329,8 @@ def _problem(item: Any, prefix: str) -> str:
     if item["type"] == "extra_forbidden":
         parent: Any = ServicePolicy
         for part in item["loc"][:-1]:
-            annotation = parent.model_fields[part].annotation if part in getattr(parent, "model_fields", {}) else None
+            annotation = parent.model_fields[part].annotation if part in parent.model_fields else None
+            annotation = get_args(annotation)[1] if get_origin(annotation) is dict else annotation
             parent = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else parent
         known = list(parent.model_fields)
         near = nearest(str(item["loc"][-1]), known)

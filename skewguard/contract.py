@@ -28,7 +28,8 @@ class FeatureContract:
     the view, its features and its join key map. ``definitions``: view -> parts under
     its fingerprint. ``time_range``: first and last as-of time (ISO 8601, UTC) or None for no rows.
     ``created_cutoff``: True where only rows created by the as-of time counted. ``profile``: full
-    feature name -> profile of the training set's column.
+    feature name -> profile of the training set's column. ``defaults``: full feature name -> what serving may send in
+    its place, as JSON (``skewguard.substitutes``); empty in contracts that were written before there were any.
     """
 
     service: str
@@ -46,6 +47,7 @@ class FeatureContract:
     seeds: Mapping[str, int]
     profile: Mapping[str, Mapping[str, Any]]
     suite_digest: str | None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     version: int = CONTRACT_VERSION
 
@@ -73,6 +75,8 @@ class FeatureContract:
         """SHA-256 (hex) of everything but ``provenance``."""
         covered = asdict(self)
         del covered["provenance"]
+        if not self.defaults:  # a contract without any has the digest that it always had
+            del covered["defaults"]
         return digest(covered)
 
     def with_provenance(self, **items: Any) -> FeatureContract:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from skewguard.blocked import Blocked, named
 from skewguard.config import Action, ServicePolicy
+from skewguard.definitions import ServiceDef
 from skewguard.errors import GateBlocked
 from skewguard.findings import DRIFTS, Cause, CheckResult, Finding, Verdict
 
@@ -23,14 +25,18 @@ class Decision:
     findings: tuple[Finding, ...]
 
 
-def decide(checks: Sequence[CheckResult], policy: ServicePolicy) -> Decision:
+Limit = Callable[[Finding], Action]
+"""The most that a finding may do."""
+
+
+def decide(checks: Sequence[CheckResult], policy: ServicePolicy, limit: Limit | None = None) -> Decision:
     """The verdict over all checks of a run.
 
     A finding that blocks makes it "block"; otherwise a check that crashed, could not decide or covered too little
     makes it "inconclusive"; otherwise a finding that warns makes it "warn"; otherwise it is "pass".
     """
     judged = sorted(
-        (replace(finding, action=_action(finding, policy)) for check in checks for finding in check.findings),
+        (replace(finding, action=_action(finding, policy, limit)) for check in checks for finding in check.findings),
         # values that are wrong, row by row, go before values that are other than they were
         key=lambda f: (_ORDER[f.action], f.cause in DRIFTS, -f.rate, f.key),
     )
@@ -49,11 +55,36 @@ def decide(checks: Sequence[CheckResult], policy: ServicePolicy) -> Decision:
     return Decision(verdict, (*blocking, *undecided, *warning), tuple(judged))
 
 
-def _action(finding: Finding, policy: ServicePolicy) -> Action:
+def decide_training(checks: Sequence[CheckResult], policy: ServicePolicy, service: ServiceDef) -> Decision:
+    """The verdict for the training gate, where a finding on a feature does no more than the feature's ``training``.
+
+    One on several features does what the strictest of them allows; one on a view or the service has no such limit.
+    """
+
+    def limit(finding: Finding) -> Action:
+        found = named(Blocked(finding.view, finding.feature), service)
+        gates = ["block"] if found is None else [policy.training_of(place.reference) or "block" for place in found]
+        return min((_AS_ACTION[gate] for gate in gates), key=_ORDER.__getitem__)
+
+    return decide(checks, policy, limit)
+
+
+_AS_ACTION: dict[str, Action] = {"block": "block", "warn": "warn", "off": "ignore"}
+
+
+def severity_action(severity: str, cause: Cause, policy: ServicePolicy) -> Action:
+    """What a severity does: policy's action for the cause is the most that it can do."""
+    return max(policy.severities.get(severity, "block"), policy.action(cause), key=_ORDER.__getitem__)
+
+
+def _action(finding: Finding, policy: ServicePolicy, limit: Limit | None) -> Action:
+    action = _policy_action(finding, policy)
+    return action if limit is None else max(action, limit(finding), key=_ORDER.__getitem__)
+
+
+def _policy_action(finding: Finding, policy: ServicePolicy) -> Action:
     if finding.cause in BY_SEVERITY or "severity" in finding.evidence:
-        severity = str(finding.evidence.get("severity", "critical"))
-        # policy's action for the cause is the most that a severity can do
-        action = max(policy.severities.get(severity, "block"), policy.action(finding.cause), key=_ORDER.__getitem__)
+        action = severity_action(str(finding.evidence.get("severity", "critical")), finding.cause, policy)
     else:
         action = policy.action(finding.cause)
     if finding.check == "replay" and action == "block" and policy.replay != "block":
@@ -84,17 +115,13 @@ def _undecided(check: CheckResult, policy: ServicePolicy) -> str | None:
     return None
 
 
-def is_closed(verdict: Verdict, gate: str, inconclusive: str) -> bool:
-    """Does a gate ("block"/"reject" closes, everything else does not) refuse this verdict?"""
-    if gate not in ("block", "reject"):
-        return False
-    if verdict is Verdict.BLOCK:
-        return True
-    return verdict is Verdict.INCONCLUSIVE and inconclusive in ("block", "reject")
+def closes(verdict: Verdict, inconclusive: str) -> bool:
+    """Does a verdict close gates? ``inconclusive`` ("block" and "reject" do) says what one without an answer does."""
+    return verdict is Verdict.BLOCK or (verdict is Verdict.INCONCLUSIVE and inconclusive in ("block", "reject"))
 
 
 def enforce_training(service: str, decision: Decision, policy: ServicePolicy) -> None:
     """Raise GateBlocked where the training gate is closed for this decision."""
-    if is_closed(decision.verdict, policy.training, policy.inconclusive):
+    if policy.training == "block" and closes(decision.verdict, policy.inconclusive):
         shown: Iterable[str] = decision.reasons or (f"verdict {decision.verdict.value}",)
         raise GateBlocked("training", service, decision.verdict.value, tuple(shown), decision.findings)

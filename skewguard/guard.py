@@ -13,21 +13,23 @@ import pyarrow as pa
 from skewguard.config import Policy, parse_duration
 from skewguard.definitions import ServiceDef
 from skewguard.errors import BadInputError, ConfigurationError
-from skewguard.gate import decide, enforce_training
-from skewguard.workspace import Clock, Workspace, utc, wall_clock
+from skewguard.gate import decide_training, enforce_training
+from skewguard.suite_verbs import SuiteVerbs
+from skewguard.workspace import Clock, utc, wall_clock
 
 if TYPE_CHECKING:
     from skewguard.collect import Progress
     from skewguard.findings import CheckResult, Run
     from skewguard.materialize import Materialized
     from skewguard.offline.retrieve import Retrieval
+    from skewguard.override import Override
     from skewguard.repair import RepairPlan, ViewOutcome
     from skewguard.running import CheckedRun
     from skewguard.serving_log.read import LogSpan
     from skewguard.training_set import TrainingSet
 
 
-class SkewGuard(Workspace):
+class SkewGuard(SuiteVerbs):
     """A Feast repository under guard.
 
     ``repo`` is the folder with feature_store.yaml; ``policy`` replaces its skewguard.yaml; ``clock`` gives the moment
@@ -69,7 +71,8 @@ class SkewGuard(Workspace):
 
         ``entity_df``: a pandas DataFrame, an Arrow table, or the path of a Parquet or CSV file, with the join keys, the
         request data of on-demand views, and a timestamp column; every other column (labels) is kept. ``allow`` is a
-        reason for which a closed gate is overridden; it is written into the contract. ``as_of`` is the moment for which
+        reason for which a closed gate is overridden; it is kept in the contract,
+        with what spoke against the training set. ``as_of`` is the moment for which
         the skew gate checks the online store where no verdict is stored yet.
         ``from_log`` (since, until; as in ``served``) takes the features from the serving log instead: exactly what was
         served, to the request of an entity row (column ``__request_id``, perhaps ``__row``) or else what was served
@@ -78,6 +81,7 @@ class SkewGuard(Workspace):
         """
         from skewguard import building
 
+        building.checked_reason(allow)
         self.check_policy()
         service = self.service(features)
         span = None if from_log is None else self.served_span(service.name, since=from_log[0], until=from_log[1])
@@ -85,10 +89,12 @@ class SkewGuard(Workspace):
         built = building.build(self, entity_df, service, options)
         policy = self.policy.for_service(service.name)
         checks, skew = building.training_checks(self, built, utc(as_of, self.clock))
-        decision = decide(checks, policy)
-        if allow is None:
+        decision = decide_training(checks, policy, service)
+        override = self.state.override(service.name, "training", self.clock()) if service.name else None
+        if allow is None and override is None:
             enforce_training(service.name or "feature list", decision, policy)
-        result = building.finish(built, decision, {"skew": skew, "allowed": allow})
+        told = None if override is None else override.told()
+        result = building.finish(built, decision, {"skew": skew, "allowed": allow, "override": told})
         if service.name:
             building.keep(self, result, built)
         return result
@@ -261,6 +267,26 @@ class SkewGuard(Workspace):
         from skewguard.drifting import compare_rows
 
         return compare_rows(self, self.feast.service(service), rows, reference, full_feature_names)
+
+    def override(
+        self, service: str, *, how_long: timedelta | str, reason: str, gate: str = "both", by: str | None = None
+    ) -> Override:
+        """Let a service through its closed gates ("serving", "training" or "both") from now on for so long.
+
+        It ends by itself, is recorded in the history before it is in force, and is told in reports, in contracts and by
+        the server. ``by`` is who decided it: the user of this process unless told. Raises BadInputError.
+        """
+        from skewguard.overriding import set_override
+
+        self.feast.service(service)
+        return set_override(self, service, how_long, reason, gate, by)
+
+    def end_override(self, service: str, *, by: str | None = None) -> list[Override]:
+        """End the overrides of a service now; gives those that were in force."""
+        from skewguard.overriding import end_override
+
+        self.feast.service(service)
+        return end_override(self, service, by)
 
     def preflight(self, service: str | Sequence[str], *, as_of: datetime | str | None = None) -> CheckedRun:
         """What can be seen of a feature service in seconds, without the online store (docs/checks.md): a run of one

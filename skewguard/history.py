@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from skewguard.findings import Run, Verdict
 from skewguard.history_file import HistoryFile, insert, naive, one
 from skewguard.incident_store import read_events, read_incidents, record_incidents
 from skewguard.incidents import Event, Incident
+from skewguard.override import Override
 from skewguard.run_json import canonical_text, decode, dump_run, encode, load_run
 
 # A finding's streak starts after the last run in which its check ran ("ok") and did not find it. Runs in which the
@@ -59,17 +60,6 @@ class Night:
     rates: Mapping[str, float]
     features: Mapping[str, float]
     undecided: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Override:
-    """A person's decision to let a service through until a time, with the reason and who took it."""
-
-    service: str
-    reason: str
-    until: datetime
-    by: str
-    set_at: datetime
 
 
 def night_of(run: Run) -> Night:
@@ -191,19 +181,37 @@ class History:
             raise BadInputError("until", override.until.isoformat(), f"a time after {override.set_at.isoformat()}")
         row = [override.service, override.reason, naive(override.until), override.by, naive(override.set_at)]
         with self.file.writer() as connection:
-            insert(connection, "overrides", row)
+            insert(connection, "overrides", [*row, override.gate, override.ended_by])
+
+    def end_overrides(self, service: str, now: datetime, by: str) -> list[Override]:
+        """End every override of a service that is in force at ``now``; gives them as they are then."""
+        ended = [one for one in self.overrides(service, now) if one.set_at <= now]
+        if ended:
+            with self.file.writer() as connection:
+                connection.execute(
+                    "UPDATE overrides SET until = $now, ended_by = $by "
+                    "WHERE service = $service AND set_at <= $now AND until > $now",
+                    {"now": naive(now), "by": by, "service": service},
+                )
+        return [replace(one, until=now, ended_by=by) for one in ended]
 
     def override(self, service: str, now: datetime) -> Override | None:
         """The override in force for a service at ``now`` (the one set last), or None."""
+        found = [one for one in self.overrides(service, now) if one.set_at <= now < one.until]
+        return found[0] if found else None
+
+    def overrides(self, service: str, since: datetime) -> list[Override]:
+        """The overrides of a service that were in force at or after ``since``, the one set last first."""
         rows = self.file.query(
-            "SELECT service, reason, until, set_by, set_at FROM overrides "
-            "WHERE service = $service AND set_at <= $now AND until > $now ORDER BY set_at DESC, rowid DESC LIMIT 1",
-            {"service": service, "now": naive(now)},
+            "SELECT service, reason, until, set_by, set_at, gate, ended_by FROM overrides "
+            "WHERE service = $service AND until > $since ORDER BY set_at DESC, rowid DESC",
+            {"service": service, "since": naive(since)},
+            since=3,
         )
-        if not rows:
-            return None
-        name, reason, until, by, set_at = rows[0]
-        return Override(name, reason, until.replace(tzinfo=UTC), by, set_at.replace(tzinfo=UTC))
+        return [
+            Override(name, reason, until.replace(tzinfo=UTC), by, set_at.replace(tzinfo=UTC), gate, ended_by)
+            for name, reason, until, by, set_at, gate, ended_by in rows
+        ]
 
 
 def dump_nights(nights: Sequence[Night]) -> str:

@@ -20,7 +20,7 @@ import duckdb
 
 from skewguard.errors import ConfigurationError, StoreUnavailableError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the tables; a file with a higher one is refused."""
 
 _FIRST = """
@@ -55,7 +55,12 @@ CREATE TABLE silences (
     until TIMESTAMP NOT NULL, reason VARCHAR NOT NULL, set_by VARCHAR NOT NULL, set_at TIMESTAMP NOT NULL);
 """
 
-_STEPS = (_FIRST, _SECOND)
+_THIRD = """
+ALTER TABLE overrides ADD COLUMN gate VARCHAR DEFAULT 'both';
+ALTER TABLE overrides ADD COLUMN ended_by VARCHAR;
+"""
+
+_STEPS = (_FIRST, _SECOND, _THIRD)
 """What each version adds to the one before."""
 
 

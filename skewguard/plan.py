@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 from skewguard.definitions import FieldDef, OnDemandDef, Projection, ServiceDef, SourceDef, ViewDef, digest
 from skewguard.errors import BadInputError, ConfigurationError, UnknownNameError
 from skewguard.files import write_atomically
+from skewguard.row_rules import ServiceRules
 
 if TYPE_CHECKING:
     from skewguard.feast_repo import FeastRepo
 
-PLAN_FORMAT = 1
+PLAN_FORMAT = 2
 """Version of the file's layout; a file with another one is refused."""
 
 KEY_VERSION = 3
@@ -44,6 +45,7 @@ class ServingPlan:
         versions: version number of each view (0 where Feast keeps none), for the version metadata of a response.
         fingerprints: SHA-256 of each view's full definition, by name.
         unsupported: on-demand views that cannot be served from here, by name, with the reason.
+        row_rules: what expectation suites ask of each row, by feature service.
         entity_key_version: Feast's entity-key serialization version.
     """
 
@@ -55,11 +57,17 @@ class ServingPlan:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     unsupported: Mapping[str, str] = field(default_factory=dict)
     entity_key_version: int = KEY_VERSION
+    row_rules: Mapping[str, ServiceRules] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of the plan's content: the same for the same definitions on any machine."""
+        """SHA-256 (hex) of the definitions in the plan, without its row rules: the same on any machine."""
         return digest(_to_data(self))
+
+    @cached_property
+    def rules_digest(self) -> str:
+        """SHA-256 (hex) of the row rules."""
+        return digest(_rules_data(self))
 
     @cached_property
     def key_columns(self) -> Mapping[str, FieldDef]:
@@ -89,6 +97,12 @@ class ServingPlan:
     def service_names(self) -> list[str]:
         """Names of the feature services, sorted."""
         return sorted(self._services)
+
+    def names(self) -> tuple[dict[str, dict[str, list[str]]], dict[str, dict[str, list[str]]]]:
+        """By service the features of each view, and the outputs of each on-demand view: what policy may name."""
+        stored = {s.name: {v.name: [f.name for f in v.features] for v in s.views} for s in self.services}
+        computed = {s.name: {od.name: [f.name for f in od.features] for od in s.on_demand} for s in self.services}
+        return stored, computed
 
     def service(self, name: str) -> ServiceDef:
         """The feature service of that name; raises UnknownNameError."""
@@ -182,8 +196,9 @@ def compile_plan(repo: FeastRepo) -> ServingPlan:
 
 def save_plan(plan: ServingPlan, path: str | os.PathLike[str]) -> None:
     """Write the plan as JSON: to a temporary file beside ``path``, then renamed, so that no reader sees half of it."""
-    text = json.dumps({**_to_data(plan), "digest": plan.digest}, indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(Path(path), text + "\n")
+    rules = {"row_rules": _rules_data(plan), "rules_digest": plan.rules_digest}
+    data = {**_to_data(plan), "digest": plan.digest, **rules}
+    write_atomically(Path(path), json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def load_plan(path: str | os.PathLike[str]) -> ServingPlan:
@@ -209,12 +224,22 @@ def load_plan(path: str | os.PathLike[str]) -> ServingPlan:
         raise ConfigurationError(
             f"{path}: incomplete serving plan ({type(error).__name__}: {error}). Delete it to compile it anew."
         ) from error
-    if plan.digest != data.get("digest"):
-        raise ConfigurationError(
-            f"{path}: digest: got {data.get('digest')!r}; expected {plan.digest!r}. "
-            "The file was changed by hand; delete it to compile it anew."
-        )
+    for name, expected in (("digest", plan.digest), ("rules_digest", plan.rules_digest)):
+        if data.get(name) != expected:
+            raise ConfigurationError(
+                f"{path}: {name}: got {data.get(name)!r}; expected {expected!r}. "
+                "The file was changed by hand; delete it to compile it anew."
+            )
     return plan
+
+
+def is_older_format(path: Path) -> bool:
+    """Did an earlier version write the plan? False for what is no plan at all."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")).get("format")
+    except (OSError, ValueError, AttributeError):
+        return False
+    return isinstance(found, int) and found < PLAN_FORMAT
 
 
 def _feature_ids(service: ServiceDef) -> set[tuple[str, str]]:
@@ -288,6 +313,10 @@ def _to_data(plan: ServingPlan) -> dict[str, Any]:
     }
 
 
+def _rules_data(plan: ServingPlan) -> dict[str, Any]:
+    return {name: rules.to_data() for name, rules in sorted(plan.row_rules.items())}
+
+
 def _fields_data(fields: Sequence[FieldDef]) -> list[list[str]]:
     return [[f.name, f.dtype] for f in fields]
 
@@ -341,6 +370,7 @@ def _from_data(data: Mapping[str, Any]) -> ServingPlan:
         versions=dict(data["versions"]),
         fingerprints=dict(data["fingerprints"]),
         unsupported=dict(data["unsupported"]),
+        row_rules={name: ServiceRules.from_data(item) for name, item in data["row_rules"].items()},
         entity_key_version=data["entity_key_version"],
     )
 

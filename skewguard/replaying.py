@@ -30,6 +30,7 @@ from skewguard.serving_log.columns import AS_OF, REQUEST_ID, value_column
 from skewguard.serving_log.folder import LogFolder
 from skewguard.serving_log.keeping import keep_log
 from skewguard.serving_log.read import log_span
+from skewguard.serving_log.sent_instead import FALLBACK, replaced_cells
 from skewguard.serving_log.served import ServedRows
 from skewguard.sql import CREATED_TS, EVENT_TS, FAR_FUTURE, quote
 from skewguard.stats import wilson_interval
@@ -110,16 +111,24 @@ def _replay(
     transforms = [_TransformReplay(od) for od in service.on_demand if _has_all(od, log.columns)]
     share = min(1.0, policy.replay_rows / log.rows)
     compared = 0
+    replaced: Counter[str] = Counter()
     with connect() as con:
-        for part in log.sampled(share).batches(_columns(service, projections, transforms)):
+        names = [*_columns(service, projections, transforms), *([FALLBACK] if FALLBACK in log.columns else [])]
+        for part in log.sampled(share).batches(names):
             joined = _offline(con, part, service, projections)
+            cells = replaced_cells(part)
+            replaced.update({column: int(rows.sum()) for column, rows in cells.items()})
             differing = {}
             for view in views:
-                flags = view.add(_side_by_side(con, view.projection, part, joined, compared))
+                name = view.projection.name
+                flags = view.add(_side_by_side(con, view.projection, (part, joined, cells), compared))
                 for index, feature in enumerate(view.features):
-                    differing[view.projection.name, feature.name] = flags.column(f"d_{index}")
+                    moved = flags.column(f"d_{index}").combine_chunks()
+                    # the function was given what is stored, which is not in the log: it may have differed
+                    sent = cells.get(value_column(name, feature.name))
+                    differing[name, feature.name] = moved if sent is None else pc.or_(moved, pa.array(sent))
             for transform in transforms:
-                transform.add(feast, service, part, joined, differing)
+                transform.add(feast, service, (part, joined, cells), differing)
             compared += part.num_rows
             if progress is not None:
                 progress("replay", part.num_rows)
@@ -131,6 +140,7 @@ def _replay(
         {
             "views": {view.projection.name: view.details() for view in views},
             "on_demand": {transform.definition.output_prefix: transform.details() for transform in transforms},
+            "sent_instead": dict(replaced),
         },
     )
 
@@ -142,7 +152,8 @@ def _has_all(definition: OnDemandDef, columns: frozenset[str]) -> bool:
 def _columns(
     service: ServiceDef, projections: Sequence[Projection], transforms: Sequence[_TransformReplay]
 ) -> list[str]:
-    names = [key.name for key in service.join_keys] + [f.name for f in service.request_fields] + [AS_OF, REQUEST_ID]
+    names = [key.name for key in service.join_keys] + [f.name for f in service.request_fields]
+    names += [AS_OF, REQUEST_ID]
     for projection in projections:
         columns = [value_column(projection.name, f.name) for f in projection.features]
         names += [f"{columns[0]}__timestamp", *columns, *(f"{column}__status" for column in columns)]
@@ -166,9 +177,12 @@ def _offline(
     )
 
 
-def _side_by_side(
-    con: duckdb.DuckDBPyConnection, projection: Projection, part: pa.Table, joined: pa.Table, first: int
-) -> Replayed:
+_Part = tuple[pa.Table, pa.Table, Mapping[str, Any]]
+"""Some logged rows, offline's answer for them, and by column where another value was sent than the stored one."""
+
+
+def _side_by_side(con: duckdb.DuckDBPyConnection, projection: Projection, rows: _Part, first: int) -> Replayed:
+    part, joined, cells = rows
     columns: dict[str, Any] = {
         "n": pa.array(np.arange(first, first + part.num_rows)),
         "as_of": part.column(AS_OF),
@@ -182,9 +196,14 @@ def _side_by_side(
         columns |= {
             f"t_{i}": joined.column(name),
             f"s_{i}": part.column(name),
-            f"c_{i}": part.column(f"{name}__status"),
+            f"c_{i}": _compared(part.column(f"{name}__status"), cells.get(name)),
         }
     return Replayed(pa.table(columns), lambda rows: _versions(con, projection, rows))
+
+
+def _compared(statuses: pa.ChunkedArray, replaced: Any) -> pa.ChunkedArray:
+    """The statuses of what is compared: what was sent instead of a stored value is not."""
+    return statuses if replaced is None else pc.if_else(pa.array(replaced), None, statuses)
 
 
 def _versions(con: duckdb.DuckDBPyConnection, projection: Projection, rows: pa.Table) -> pa.Table:
@@ -216,12 +235,12 @@ class _TransformReplay:
     problem: str = ""
 
     def add(
-        self, feast: FeastRepo, service: ServiceDef, part: pa.Table, joined: pa.Table,
-        differing: Mapping[tuple[str, str], pa.ChunkedArray],
-    ) -> None:  # fmt: skip
+        self, feast: FeastRepo, service: ServiceDef, rows: _Part, differing: Mapping[tuple[str, str], pa.Array]
+    ) -> None:
         """Compare some rows; ``differing`` says of each input in which rows it was not served as offline has it."""
         if self.problem:
             return
+        part, joined, cells = rows
         try:
             computed = add_on_demand(joined, replace(service, on_demand=(self.definition,)), feast, True)
         except Exception as error:  # noqa: BLE001  (the function is the repository's own code: it may raise anything)
@@ -233,12 +252,14 @@ class _TransformReplay:
         moved = pa.array(np.zeros(part.num_rows, dtype=bool))
         for place in inputs:
             if place in differing:
-                moved = pc.or_(moved, differing[place].combine_chunks())
+                moved = pc.or_(moved, differing[place])
         self.compared += part.num_rows
         for feature in self.definition.features:
             column = value_column(self.definition.output_prefix, feature.name)
             offline, served = computed.column(column), part.column(column)
             different = _different(feature.dtype, offline, served)
+            if column in cells:
+                different = pc.and_(different, pa.array(~cells[column]))
             alone = pc.and_(different, pc.invert(moved))
             self.follows[feature.name] += pc.sum(pc.and_(different, moved)).as_py() or 0
             self.diverging[feature.name] += pc.sum(alone).as_py() or 0

@@ -16,6 +16,7 @@ from skewguard.definitions import ServiceDef
 from skewguard.digest import table_digest
 from skewguard.drift.vectors import TableVectors, columns_of, profile_vectors
 from skewguard.gate import Decision
+from skewguard.substitutes import substitutes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,6 +81,7 @@ def write_contract(inputs: TrainingInputs) -> FeatureContract:
     span = None if ends["min"] is None else (iso(ends["min"]), iso(ends["max"]))
     vectors = TableVectors.of_outputs(table, service, inputs.timestamp_column, inputs.full_feature_names)
     profiles = profile_vectors(vectors, columns_of(service))
+    columns = {column.name: (column.dtype, vectors.table.column(column.name)) for column in columns_of(service)}
     return FeatureContract(
         service=service.name,
         features=tuple((f.name, f.dtype) for f in service.outputs()),
@@ -96,6 +98,7 @@ def write_contract(inputs: TrainingInputs) -> FeatureContract:
         seeds=dict(inputs.seeds),
         profile={name: profile.to_dict() for name, profile in profiles.items()},
         suite_digest=inputs.suite_digest,
+        defaults=substitutes(columns),
     )
 
 

@@ -49,11 +49,13 @@ class Workspace:
     def check_policy(self) -> None:
         """Refuse names in the policy that the registry does not hold; not before, since apply may bring them."""
         services: dict[str, dict[str, list[str]]] = {}
+        computed: dict[str, dict[str, list[str]]] = {}
         for name in self.feast.service_names():
             try:
-                views = self.feast.service(name).views
+                service = self.feast.service(name)
             except UnknownNameError:
                 services[name] = {}  # a broken service is reported by the verb that uses it
             else:
-                services[name] = {v.name: [f.name for f in v.features] for v in views}
-        self.policy.check_names(services)
+                services[name] = {v.name: [f.name for f in v.features] for v in service.views}
+                computed[name] = {od.name: [f.name for f in od.features] for od in service.on_demand}
+        self.policy.check_names(services, computed)

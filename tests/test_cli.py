@@ -237,6 +237,15 @@ def test_incidents_silences_and_metrics_by_command_line(cli: Cli, tmp_path: Path
     code, out, _ = cli("silence", "till_v1", "--reason", "a move", "--for", "3d", "--cause", "never_*")
     assert (code, out.startswith("Silent until ")) == (0, True)
     assert cli("silence", "till_v1", "--reason", "x", "--for", "soon")[0] == 2
+    code, out, _ = cli("override", "till_v1", "--for", "2h", "--reason", "a move", "--gate", "training", "--json")
+    assert (code, json.loads(out)["gate"], json.loads(out)["reason"]) == (0, "training", "a move")
+    for wrong in (["--for", "2h"], ["--reason", "x"], ["--for", "soon", "--reason", "x"],
+                  ["--for", "1h", "--reason", " "],
+                  ["--for", "31d", "--reason", "x"], ["--for", "1h", "--reason", "x", "--gate", "door"]):  # fmt: skip
+        assert cli("override", "till_v1", *wrong)[0] == 2
+    assert cli("override", "till_v2", "--end")[0] == 2
+    assert cli("override", "till_v1", "--end")[1] == "Ended: training of till_v1 (a move)\n"
+    assert cli("override", "till_v1", "--end")[1] == "No override is in force.\n"
     code, out, _ = cli("metrics")
     assert 'skewguard_run_verdict{service="till_v1",verdict="block"} 1.0' in out
     assert cli("metrics", "--output", str(tmp_path / "m.prom"))[0] == 0

@@ -60,6 +60,15 @@ def test_a_service_overrides_single_keys_and_keeps_the_rest() -> None:
         ({"services": {"s": {"serving": "yes"}}}, "services.s.serving: got 'yes'"),
         ({"tolerance": {"absolute": float("inf")}}, "tolerance.absolute: got inf"),
         ({"max_rate": {"missing_online": float("nan")}}, "max_rate.missing_online: got nan"),
+        ({"serving": "fall back"}, "serving: got 'fall back'"),
+        ({"fallback": "median"}, "fallback: got 'median'"),
+        ({"fallback_max_age": None}, "fallback_max_age: got None"),
+        ({"row_policy": "loose"}, "row_policy: got 'loose'"),
+        ({"row_window": 0}, "row_window: got 0; expected a duration of more than zero"),
+        ({"row_min_rows": 0}, "row_min_rows: got 0"),
+        ({"features": {"v:f": {"servng": "off"}}}, "features.v:f.servng: unknown key. Did you mean 'serving'?"),
+        ({"features": {"v:f": {"training": "reject"}}}, "features.v:f.training: got 'reject'"),
+        ({"features": {"v:f": None}}, "features.v:f: got None"),
         ({"version": 2}, "version: got 2; expected 1"),
     ],
 )
@@ -79,8 +88,31 @@ def test_names_that_do_not_exist_are_refused() -> None:
         Policy({"freshness_views": {"veiw": {}}}).check_names(services)
     with pytest.raises(UnknownNameError, match="STRING"):
         Policy({"tolerances": {"STRING": {"absolute": 1}}}).check_names(services)
+    with pytest.raises(UnknownNameError, match="Did you mean 'view:spend'"):
+        Policy({"services": {"churn": {"features": {"view:spent": {}}}}}).check_names(services)
+    with pytest.raises(UnknownNameError, match="od:sum"):
+        Policy({"features": {"od:sums": {}}}).check_names(services, {"churn": {"od": ["sum"]}})
+    Policy({"features": {"od:sum": {}, "view:spend": {}}}).check_names(services, {"churn": {"od": ["sum"]}})
+    with pytest.raises(UnknownNameError, match="od:sum"):  # outputs of functions have no tolerance
+        Policy({"tolerances": {"od:sum": {"absolute": 1}}}).check_names(services, {"churn": {"od": ["sum"]}})
     Policy({"tolerances": {"view:spend": {"absolute": 1}, "DOUBLE": {"relative": 0.1}}}).check_names(services)
     Policy({"tolerances": {"view:spend": {"absolute": 1}}, "services": {"churn": {}}}).check_names(services)
+
+
+def test_a_feature_has_its_own_gates() -> None:
+    policy = Policy(
+        {
+            "fallback": None,  # as YAML reads a bare null
+            "features": {"v:f": {"serving": "fallback", "fallback": None}, "v:g": {"training": False}},
+            "services": {"s": {"features": {"v:f": {"training": "warn"}}}},
+        }
+    )
+    general, service = policy.for_service("other"), policy.for_service("s")
+    assert (general.fallback, general.features["v:f"].fallback) == ("null", "null")
+    assert (general.training_of("v:f"), general.training_of("v:g"), general.training_of("v:h")) == (None, "off", None)
+    assert (service.training_of("v:f"), service.training_of("v:g")) == ("warn", "off")
+    assert service.features["v:f"].serving is None  # a feature's section counts as a whole
+    assert ServicePolicy().fallback == "last_known_good"
 
 
 def test_files(tmp_path: Path) -> None:

@@ -48,6 +48,19 @@ def test_provenance_is_outside_the_digest_and_everything_else_inside() -> None:
         assert replace(CONTRACT, **{name: value}).digest != CONTRACT.digest, name  # type: ignore[arg-type]
 
 
+def test_a_contract_from_before_there_were_defaults_has_the_digest_that_it_had(tmp_path: Path) -> None:
+    data = json.loads(CONTRACT.to_json())
+    assert data.pop("defaults") == {}
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(data))
+    assert FeatureContract.load(path) == CONTRACT
+    assert CONTRACT.digest == "a3e8d6a219536d87b1579b11f94ebd417e016abdd8e3979b73b34147c5695d65"
+    other = replace(CONTRACT, defaults={"v__a": 1.5})
+    assert other.digest != CONTRACT.digest
+    other.save(path)
+    assert FeatureContract.load(path) == other
+
+
 def test_a_file_that_was_changed_by_hand_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     data = json.loads(CONTRACT.to_json())

@@ -2,10 +2,12 @@ from dataclasses import replace
 
 import pytest
 
+from skewguard.blocked import Blocked, blocked_places
 from skewguard.config import ServicePolicy
+from skewguard.definitions import FieldDef, OnDemandDef, Projection, ServiceDef, SourceDef, ViewDef
 from skewguard.errors import GateBlocked
 from skewguard.findings import Cause, CheckResult, Finding, Verdict
-from skewguard.gate import decide, enforce_training, is_closed
+from skewguard.gate import closes, decide, decide_training, enforce_training
 
 
 def finding(cause: Cause, count: int = 1, compared: int = 10, **evidence: object) -> Finding:
@@ -68,19 +70,19 @@ def test_inconclusive_is_never_treated_as_pass_by_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "gate", "inconclusive", "closed"),
+    ("verdict", "inconclusive", "closed"),
     [
-        (Verdict.BLOCK, "reject", "annotate", True),
-        (Verdict.BLOCK, "annotate", "reject", False),
-        (Verdict.BLOCK, "off", "reject", False),
-        (Verdict.INCONCLUSIVE, "reject", "reject", True),
-        (Verdict.INCONCLUSIVE, "reject", "annotate", False),
-        (Verdict.WARN, "block", "block", False),
-        (Verdict.PASS, "block", "block", False),
+        (Verdict.BLOCK, "annotate", True),
+        (Verdict.BLOCK, "ignore", True),
+        (Verdict.INCONCLUSIVE, "reject", True),
+        (Verdict.INCONCLUSIVE, "block", True),
+        (Verdict.INCONCLUSIVE, "annotate", False),
+        (Verdict.WARN, "block", False),
+        (Verdict.PASS, "block", False),
     ],
 )
-def test_is_closed(verdict: Verdict, gate: str, inconclusive: str, closed: bool) -> None:
-    assert is_closed(verdict, gate, inconclusive) is closed
+def test_what_closes_gates(verdict: Verdict, inconclusive: str, closed: bool) -> None:
+    assert closes(verdict, inconclusive) is closed
 
 
 def test_what_was_served_closes_no_gate_unless_policy_says_so() -> None:
@@ -88,3 +90,64 @@ def test_what_was_served_closes_no_gate_unless_policy_says_so() -> None:
     assert decide([served], ServicePolicy()).verdict is Verdict.WARN
     assert decide([served], ServicePolicy(replay="block")).verdict is Verdict.BLOCK
     assert decide([served, check(finding(Cause.UNIT_SCALE))], ServicePolicy()).verdict is Verdict.BLOCK
+
+
+F, G, X = (FieldDef(name, "INT64") for name in ("f", "g", "x"))
+VIEW, HIDDEN = (
+    ViewDef(name, ("e",), (FieldDef("customer_id", "INT64"),), features, None, SourceDef("", "", ""))
+    for name, features in (("v", (F, G)), ("hidden", (X,)))
+)
+COMPUTED = OnDemandDef(
+    "od", (FieldDef("sum", "INT64"),), (Projection(VIEW, (F,)), Projection(HIDDEN, (X,))), (), "", ""
+)
+SERVICE = ServiceDef("s", (Projection(VIEW, VIEW.features),), (COMPUTED,))
+
+
+@pytest.mark.parametrize(
+    ("view", "feature", "blocked"),
+    [
+        (None, None, {"v:f", "v:g", "od:sum"}),  # a finding about the service
+        ("v", None, {"v:f", "v:g", "od:sum"}),
+        ("v", "f", {"v:f", "od:sum"}),  # what is computed from it is as wrong
+        ("v", "g", {"v:g"}),
+        ("od", "sum", {"od:sum"}),
+        (None, "g", {"v:g"}),  # an expectation names a column
+        (None, "v__g", {"v:g"}),
+        (None, "g, sum", {"v:g", "od:sum"}),  # or several
+        ("hidden", "x", {"od:sum"}),  # read as an input only
+        ("hidden", "not read", {"v:f", "v:g", "od:sum"}),
+        (None, "customer_id", {"v:f", "v:g", "od:sum"}),  # no feature: it is about the service
+        (None, "g, unknown", {"v:f", "v:g", "od:sum"}),
+    ],
+)
+def test_what_findings_block(view: str | None, feature: str | None, blocked: set[str]) -> None:
+    assert {place.reference for place in blocked_places([Blocked(view, feature)], SERVICE)} == blocked
+
+
+def test_an_alias_is_blocked_by_its_own_name_and_by_its_views() -> None:
+    aliased = ServiceDef("s", (Projection(VIEW, VIEW.features, "a"), Projection(VIEW, VIEW.features[:1], "b")))
+    assert {place.column for place in blocked_places([Blocked("b", "f")], aliased)} == {"b__f"}
+    assert {place.column for place in blocked_places([Blocked("v", "f")], aliased)} == {"a__f", "b__f"}
+    assert blocked_places([], aliased) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("found", "features", "verdict"),
+    [
+        (finding(Cause.UNIT_SCALE), {"v:f": "warn"}, Verdict.WARN),
+        (finding(Cause.UNIT_SCALE), {"v:f": "off"}, Verdict.PASS),
+        (finding(Cause.UNIT_SCALE), {"v:g": "off"}, Verdict.BLOCK),
+        (finding(Cause.UNIT_SCALE), {}, Verdict.BLOCK),
+        (finding(Cause.EXPIRED_BUT_SERVED), {"v:f": "block"}, Verdict.WARN),  # a limit, never more
+        (replace(finding(Cause.UNIT_SCALE), feature=None), {"v:f": "off", "v:g": "off"}, Verdict.BLOCK),
+        (replace(finding(Cause.EXPECTATION_FAILED), view=None, feature="f, g"), {"v:f": "off"}, Verdict.BLOCK),
+        (replace(finding(Cause.EXPECTATION_FAILED), view=None, feature="f, g"), {"v:f": "off", "v:g": "warn"},
+         Verdict.WARN),
+    ],
+)  # fmt: skip
+def test_a_feature_limits_what_its_findings_do_to_training(
+    found: Finding, features: dict[str, str], verdict: Verdict
+) -> None:
+    policy = ServicePolicy.model_validate({"features": {name: {"training": gate} for name, gate in features.items()}})
+    assert decide_training([check(found)], policy, SERVICE).verdict is verdict
+    assert decide([check(found)], policy).verdict is decide([check(found)], ServicePolicy()).verdict

@@ -19,7 +19,8 @@ import pytest
 
 from skewguard.errors import BadInputError, ConfigurationError, StoreUnavailableError, UnknownNameError
 from skewguard.findings import Cause, CheckResult, Finding, Run, Verdict
-from skewguard.history import History, Override, dump_nights, load_night, night_of
+from skewguard.history import History, dump_nights, load_night, night_of
+from skewguard.override import Override
 from tests.report import samples
 from tests.test_run_json import same
 
@@ -154,6 +155,21 @@ def test_overrides(history: History) -> None:
         history.add_override(replace(first, reason=" "))
     with pytest.raises(BadInputError, match="until"):
         history.add_override(replace(first, until=now))
+
+
+def test_overrides_end_early_and_stay_on_record(history: History) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert history.end_overrides("churn_v1", now, "bo") == []
+    first = Override("churn_v1", "backfill is running", now + DAY, "ana", now, "serving")
+    history.add_override(first)
+    history.add_override(replace(first, service="other"))
+    assert history.overrides("churn_v1", now) == [first]
+    ended = replace(first, until=now + DAY / 2, ended_by="bo")
+    assert history.end_overrides("churn_v1", now + DAY / 2, "bo") == [ended]
+    assert history.override("churn_v1", now + DAY / 2) is None
+    assert history.overrides("churn_v1", now) == [ended]
+    assert history.overrides("churn_v1", now + DAY) == []
+    assert history.override("other", now + DAY / 2) is not None
 
 
 # -- one writer, many readers -----------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ class ViewReplay:
         plain = ", ".join(["n", "as_of", "request_id", "s_ts", "t_ts", *keys, *values])
         sent = "".join(f", CASE WHEN c_{i} = 1 THEN s_{i} END AS s_{i}" for i in indexes)
         live = f"(s_ts IS NOT NULL AND {inside_sql('s_ts', 'as_of', self.projection.view.ttl)})"
-        # a row whose feature has no status was logged before the service had the feature
+        # a value without a status is not compared: logged before the service had it, or sent instead of another
         differs = "".join(
             f", c_{i} IS NOT NULL AND (t_ts IS NOT NULL OR s_ts IS NOT NULL) "
             f"AND (c_{i} = 0 OR NOT {self.equal(i, f't_{i}', f's_{i}')}) AS d_{i}"
@@ -200,7 +200,7 @@ class ViewReplay:
         t, s = f"t_{index}", f"s_{index}"
         both, offline, served = con.execute(
             f"SELECT count(*) FILTER ({t} IS NULL AND {s} IS NULL), count(*) FILTER ({t} IS NULL AND {s} IS NOT NULL), "
-            f"count(*) FILTER ({t} IS NOT NULL AND {s} IS NULL) FROM cmp"
+            f"count(*) FILTER ({t} IS NOT NULL AND {s} IS NULL) FROM cmp WHERE c_{index} IS NOT NULL"
         ).fetchall()[0]
         self.nulls.setdefault(feature.name, Counter()).update(both=both, offline_only=offline, served_only=served)
         if feature.dtype in dtypes.NUMBERS:

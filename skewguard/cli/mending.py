@@ -1,4 +1,4 @@
-"""Commands that change the online store: repair, drill."""
+"""Commands that change the online store, or what the gates let through: repair, override, drill."""
 
 from __future__ import annotations
 
@@ -59,6 +59,36 @@ def repair(
         say("Nothing was changed. Run again with --yes to apply.")
     if any(outcome.unlike for outcome in outcomes):
         raise typer.Exit(1)
+
+
+@app.command()
+def override(
+    service: Annotated[str, typer.Argument(help="Feature service.")],
+    how_long: Annotated[str | None, typer.Option("--for", help="For how long, such as 4h or 2d; at most 30d.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; kept in the history, told in reports.")] = None,
+    gate: Annotated[str, typer.Option(help="serving, training or both.")] = "both",
+    end: Annotated[bool, typer.Option("--end", help="End the service's overrides now.")] = False,
+    repo: Repo = HERE,
+    json: Json = False,
+) -> None:
+    """Let a feature service through its closed gates for a while; a running server follows within a second.
+
+    What is wrong is found, told and counted all the same.
+    """
+    from skewguard.errors import BadInputError
+
+    guard = open_guard(repo)
+    if end:
+        ended = guard.end_override(service)
+        lines = [f"Ended: {one.gate} of {service} ({one.reason})" for one in ended]
+        say_json([one.told() for one in ended]) if json else say("\n".join(lines) or "No override is in force.")
+        return
+    for name, value in (("--for", how_long), ("--reason", reason)):
+        if value is None:
+            raise BadInputError(name, "nothing", "how long, and why: both are recorded (or --end)")
+    found = guard.override(service, how_long=how_long or "", reason=reason or "", gate=gate)
+    told = f"{found.gate} of {service} is let through until {found.until:%Y-%m-%dT%H:%M:%SZ}: {found.reason}"
+    say_json(found.told()) if json else say(told)
 
 
 @app.command()

@@ -11,7 +11,7 @@ import typer
 from skewguard.cli.options import HERE, Json, Repo, app, open_guard, say, say_json
 
 if TYPE_CHECKING:
-    pass
+    from skewguard.plan import ServingPlan
 
 
 @app.command()
@@ -28,26 +28,34 @@ def demo(
 
 @app.command()
 def apply(repo: Repo = HERE, json: Json = False) -> None:
-    """Read the repository's definitions into its registry (feast apply), and compile the serving plan."""
-    from skewguard.plan import compile_plan, save_plan
+    """Read the repository's definitions into its registry (feast apply); compile the serving plan with its suites."""
+    from skewguard.planning import write_plan
 
     guard = open_guard(repo)
     guard.feast.apply()
-    save_plan(compile_plan(guard.feast), guard.state.plan)
+    compiled = write_plan(guard.feast, guard.state.plan)
+    _tell_refused(compiled)
     names = {"feature_views": guard.feast.view_names(), "feature_services": guard.feast.service_names()}
     say_json(names) if json else say("\n".join(f"{kind}: {', '.join(found)}" for kind, found in names.items()))
 
 
 @app.command()
 def plan(repo: Repo = HERE, json: Json = False) -> None:
-    """Compile the serving plan from the registry."""
-    from skewguard.plan import compile_plan, save_plan
+    """Compile the serving plan: definitions from the registry, and what the suites ask of each row."""
+    from skewguard.planning import write_plan
 
     guard = open_guard(repo)
-    compiled = compile_plan(guard.feast)
-    save_plan(compiled, guard.state.plan)
+    compiled = write_plan(guard.feast, guard.state.plan)
+    _tell_refused(compiled)
     summary = {"plan": str(guard.state.plan), "digest": compiled.digest}
     say_json(summary) if json else say("\n".join(f"{key}: {value}" for key, value in summary.items()))
+
+
+def _tell_refused(plan: ServingPlan) -> None:
+    """What serving goes on without: on standard error, so that JSON stays JSON."""
+    for rules in plan.row_rules.values():
+        if rules.problem is not None:
+            typer.echo(f"skewguard: a suite is refused, the one in force stays: {rules.problem}", err=True)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

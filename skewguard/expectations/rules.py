@@ -14,6 +14,7 @@ from typing import Any
 
 from skewguard.errors import nearest
 from skewguard.expectations import great_expectations_import
+from skewguard.expectations.patterns import pattern_problems
 
 TYPE_RULES = frozenset(
     {"expect_column_type_to_be", "expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list"}
@@ -102,7 +103,7 @@ def resolve(kind: str, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
         raise Problem([f"unknown expectation.{f' Did you mean {near!r}?' if near else ''}"])
     if kind in _NO_PANDAS:
         raise Problem([f"GX has no pandas implementation of it; {_NO_PANDAS[kind]}."])
-    lines = [*_row_condition(kwargs), *_parameters(kwargs), *_bounds(kwargs), *_regexes(kwargs)]
+    lines = [*_row_condition(kwargs), *_parameters(kwargs), *_bounds(kwargs), *pattern_problems(kwargs)]
     if lines:
         raise Problem(lines)
     used = {key: _runnable(key, value) for key, value in kwargs.items()}
@@ -161,19 +162,6 @@ def _comparable(value: Any) -> Any:
     if isinstance(value, int | float):
         return float(value) if isinstance(value, float) or _is_double(value) else None
     return _moment(value)
-
-
-def _regexes(kwargs: Mapping[str, Any]) -> Iterator[str]:
-    found = [("regex", kwargs.get("regex"))]
-    several = kwargs.get("regex_list")
-    if isinstance(several, list):
-        found += [(f"regex_list[{index}]", pattern) for index, pattern in enumerate(several)]
-    for key, pattern in found:
-        if isinstance(pattern, str):
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                yield f"{key}: got {pattern!r}; expected a regular expression of Python's re ({error})."
 
 
 def _moment(value: Any) -> datetime | None:

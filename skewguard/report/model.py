@@ -5,7 +5,7 @@ Everything here is computed from the run and the nights before it, which is what
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from skewguard.findings import DRIFTS, Finding, Run, Verdict
 from skewguard.history import Night, night_of
 from skewguard.report import svg, words
 from skewguard.report.drift import DriftSection, build_drift
-from skewguard.report.figures import TEXT_LENGTH, clean, count, name_of, plural, seconds, span, when
+from skewguard.report.figures import TEXT_LENGTH, clean, count, name_of, plural, seconds, span, when, when_text
 from skewguard.report.panels import STRIP, FeatureRow, Panel, build_others, build_panels
 from skewguard.report.rows import CheckRow, FindingRow, check_row, code_parts, finding_row, pairs, told_in_full
 
@@ -63,6 +63,7 @@ class Page:
     took: str
     drawn: str
     stale: str
+    overrides: tuple[str, ...]
     reasons: tuple[str, ...]
     cards: tuple[FindingRow, ...]
     more_cards: int
@@ -101,6 +102,7 @@ def build_page(run: Run, history: Sequence[Night], now: datetime | None) -> Page
         took=seconds((run.finished_at - run.started_at).total_seconds()),
         drawn="" if now is None else when(now),
         stale=_stale(run, now),
+        overrides=tuple(override_lines(run)),
         reasons=tuple(clean(reason, TEXT_LENGTH) for reason in run.reasons),
         cards=cards[:SHOWN_CARDS],
         more_cards=max(len(cards) - SHOWN_CARDS, 0),
@@ -113,8 +115,17 @@ def build_page(run: Run, history: Sequence[Night], now: datetime | None) -> Page
         others=build_others(run, anchors),
         drift=build_drift(run),
         not_checked=tuple(not_checked(run)),
-        provenance=pairs(run.provenance),
+        provenance=pairs({name: value for name, value in run.provenance.items() if name != "overrides"}),
     )
+
+
+def override_lines(run: Run) -> Iterator[str]:
+    """The overrides that were in force at the run, or since the one before it: which gates, by whom, how long, why."""
+    for one in run.provenance.get("overrides", ()):
+        gates = "serving and training" if one["gate"] == "both" else one["gate"]
+        ended = f", ended by {clean(one['ended_by'])}" if one.get("ended_by") else ""
+        times = f"from {when_text(one['set_at'])} to {when_text(one['until'])}{ended}"
+        yield f"Overridden for {gates} by {clean(one['by'])}, {times}: {clean(one['reason'], TEXT_LENGTH)}"
 
 
 def _headline(run: Run) -> str:

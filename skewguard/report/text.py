@@ -9,7 +9,7 @@ from skewguard.findings import CheckResult, Run, Verdict
 from skewguard.incidents import Incident
 from skewguard.report import words
 from skewguard.report.figures import TEXT_LENGTH, clean, count, name_of, percent, plural, when
-from skewguard.report.model import summary
+from skewguard.report.model import override_lines, summary
 
 WIDTH = 100
 """Columns of a terminal that the table fits."""
@@ -35,6 +35,7 @@ def render_table(run: Run, *, colour: bool = False) -> str:
     head = f"{clean(run.service, 40)} as of {when(run.as_of)}"
     lines = [paint(word, _COLOURS[run.verdict]) + "  " + _fit(head, WIDTH - len(word) - 2), "  " + summary(run)]
     lines += [_fit(f"  - {clean(reason, 400)}", WIDTH) for reason in run.reasons]
+    lines += [_fit(f"  {line}", WIDTH) for line in override_lines(run)]
     if run.findings:
         lines += ["", *_findings(run, colour)]
     undecided = [check for check in run.checks if check.status != "ok"]

@@ -4,7 +4,8 @@ Columns, in the order of ``feast.feature_logging.FeatureServiceLoggingSource`` (
 each feature ``<view>__<feature>``, ``..__timestamp``, ``..__status`` (int32, Feast's FieldStatus); ``__log_timestamp``
 (microseconds, UTC), ``__log_date`` (date), ``__request_id``. Behind them what Feast has no columns for: ``__row``
 (int32, place in the request), ``__as_of`` (microseconds, UTC), ``__plan``, ``__contract`` (digests; null without a
-contract), ``__fallback`` (names of features that were substituted; always null so far: nothing is), ``__unfit``
+contract), ``__fallback`` (JSON text: which features were sent another value, and of which kind; null in most rows; the
+value is what was sent, its event timestamp that of the stored one), ``__unfit``
 (JSON text: by column, what was sent where the declared dtype cannot hold it; such a value is null in its column).
 Last, the inputs of on-demand views that were not part of the answer, as features are, with their join keys.
 """
@@ -25,11 +26,12 @@ from skewguard.online.codec import decode_column, event_micros
 from skewguard.online.columns import Cells
 from skewguard.online.values import decode_value, json_text
 from skewguard.serving_log.record import STATUS_CODES, LoggedRows, LoggedView, Shape
+from skewguard.serving_log.sent_instead import FALLBACK, SentInstead
 from skewguard.sql import CORRUPT
 
 LOG_TIMESTAMP, LOG_DATE, REQUEST_ID = "__log_timestamp", "__log_date", "__request_id"
 ROW, AS_OF, PLAN, CONTRACT = "__row", "__as_of", "__plan", "__contract"
-FALLBACK, UNFIT = "__fallback", "__unfit"
+UNFIT = "__unfit"
 _PRESENT, _NULL, _EXPIRED = (STATUS_CODES[s] for s in ("PRESENT", "NULL_VALUE", "OUTSIDE_MAX_AGE"))
 _MICROS = pa.timestamp("us", tz="UTC")
 Array = npt.NDArray[Any]
@@ -61,6 +63,7 @@ def _form_table(shape: Shape, records: Sequence[LoggedRows]) -> pa.Table:
         for index in range(len(shape.views))
     ]
     statuses = _Statuses(records, counts)
+    sent = SentInstead(records, counts)
     shown: dict[str, Any] = {}
     hidden: dict[str, Any] = {}
     place = 0
@@ -71,10 +74,14 @@ def _form_table(shape: Shape, records: Sequence[LoggedRows]) -> pa.Table:
         for (name, dtype), raws in zip(view.features, found, strict=True):
             codes = statuses.of(place)
             column = value_column(view.name, name)
-            columns[column] = _values(column, dtype, raws, _sent(codes, shape.keep_expired), unfit)
+            values = _values(column, dtype, raws, _sent(codes, shape.keep_expired), unfit)
+            if view.shown:
+                values, codes = sent.put(place, column, dtype, values, codes)
+            columns[column] = values
             columns |= {f"{column}__timestamp": stamps, f"{column}__status": pa.array(codes, pa.int32())}
             place += 1
     output = 0
+    stored = sum(len(view.features) for view in shape.views if view.shown)
     for on_demand in shape.on_demand:
         shown |= {name: entity[name] for name in on_demand.request}
         oldest = _oldest([moments[index] for index in on_demand.inputs], len(statuses.present))
@@ -82,10 +89,11 @@ def _form_table(shape: Shape, records: Sequence[LoggedRows]) -> pa.Table:
             raws = Cells.of(list(chain.from_iterable(record.computed[output] for record in records)))
             codes = np.where(raws.sizes > 0, _PRESENT, _NULL).astype(np.int32)
             column = value_column(on_demand.name, name)
-            shown[column] = _values(column, dtype, raws, raws.sizes > 0, unfit)
+            values = _values(column, dtype, raws, raws.sizes > 0, unfit)
+            shown[column], codes = sent.put(stored + output, column, dtype, values, codes)
             shown |= {f"{column}__timestamp": oldest, f"{column}__status": pa.array(codes, pa.int32())}
             output += 1
-    system = _system_columns(shape, records, counts) | {UNFIT: unfit.column()}
+    system = _system_columns(shape, records, counts) | {FALLBACK: sent.column(), UNFIT: unfit.column()}
     rest = {name: column for name, column in {**entity, **hidden}.items() if name not in shown}
     return pa.table(shown | system | rest)
 
@@ -220,5 +228,4 @@ def _system_columns(shape: Shape, rest: Sequence[LoggedRows], counts: Array) -> 
         AS_OF: pa.array(as_of).cast(_MICROS),
         PLAN: pa.repeat(pa.scalar(shape.plan), len(times)),
         CONTRACT: pa.array([one.contract for one in rest], pa.string()).take(which),
-        FALLBACK: pa.nulls(len(times), pa.string()),
     }

@@ -107,6 +107,8 @@ class LoggedRows(NamedTuple):
             bytes by row of the other features, in order. Bytes are empty where no value was sent.
         odd: status codes by row of the features (in the order of the views) that are not all PRESENT.
         computed: stored bytes of the outputs of on-demand views, by output and row; empty for null.
+        sent: by feature of the answer (in its order) row, kind and JSON value of what was sent instead; None in most
+            records, and in those that were written before anything was.
     """
 
     rows: int
@@ -119,6 +121,7 @@ class LoggedRows(NamedTuple):
     views: list[tuple[Sequence[bytes | None], dict[str, bytes], list[Sequence[bytes]]]]
     odd: dict[int, bytes] | None
     computed: list[Sequence[bytes]]
+    sent: dict[int, list[tuple[int, str, Any]]] | None = None
 
 
 def pack_rows(shape_id: bytes, rows: tuple[Any, ...]) -> bytes:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,37 @@ def test_a_wrong_unit_a_null_and_a_cut_list_are_named(guard: SkewGuard, clean_re
     assert details["views"]["till_stats"]["features"]["label"]["nulls"]["served_only"] == 1
     # per_sale follows from sales, and is no finding of its own
     assert details["on_demand"]["derived"]["different_because_an_input_is"] == {"per_sale": 80}
+
+
+def test_what_was_sent_instead_of_a_wrong_value_is_no_skew_and_is_counted(guard: SkewGuard, clean_redis: Any) -> None:
+    """Redis holds wrong sales and a wrong label; other values are sent for sales, and for what is computed of them."""
+    with clean_redis.client() as client:
+        for row in [("dd", 1), ("b:c", 2)]:
+            write(guard, client, row, {"sales": -1e9, "label": "wrong"})
+    (guard.path / "skewguard.yaml").write_text("serving: fallback\nfallback: null\n")
+    block = {
+        "service": "till_v1",
+        "verdict": "block",
+        "reasons": ["wrong"],
+        "run_id": "r",
+        "as_of": "now",
+        "blocked": [{"view": "till_stats", "feature": "sales"}],
+        "finished_at": datetime.now(UTC).isoformat(),
+    }
+    path = guard.state.gate_path("till_v1")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(block))
+    with server(guard.path) as http:
+        body = ask(http, ALL)
+    told = {one["reference"]: one["used"] for one in body["metadata"]["skewguard"]["fallbacks"]}
+    assert told == {"till_stats:sales": {"null": "all"}, "derived:per_sale": {"null": "all"}}
+    result = checked(guard)
+    assert causes(result) == {("unexplained", "till_stats", "label"): 2}
+    assert result.compared == 120
+    assert result.details["sent_instead"] == {"till_stats__sales": 120, "derived__per_sale": 120}
+    assert result.details["on_demand"]["derived"]["diverging"] == {"per_sale": 0}
+    sales = result.details["views"]["till_stats"]["features"]["sales"]
+    assert sales["nulls"] == {"both": 0, "offline_only": 0, "served_only": 0}
 
 
 def test_row_causes_from_timestamps_and_windows(guard: SkewGuard, clean_redis: Any) -> None:

@@ -34,6 +34,7 @@ PROBLEM = {
         "limit": {"type": "integer"},
         "service": {"type": "string"},
         "verdict": {"enum": ["block", "inconclusive"]},
+        "failed": {"type": "array", "items": {"type": "object"}, "minItems": 1, "maxItems": 50},
         "reasons": {"type": "array", "items": {"type": "string"}},
         "store": {"type": "string"},
         "reason": {"type": "string"},

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from online_api.decode import INVALID_VALUE, cell, floats
-from online_api.lookup import ViewRead, _read_view, _whole_view
+from online_api.lookup import ViewRead, _whole_view, read_rows
 from online_api.values import json_value
 from skewguard.definitions import FieldDef
 from skewguard.errors import CorruptValueError
@@ -63,7 +63,7 @@ def stored_columns(draw: st.DrawFn) -> tuple[ViewRead, list[list[bytes | None]]]
 def test_a_whole_view_reads_as_row_by_row(stored: tuple[ViewRead, list[list[bytes | None]]], keep: bool) -> None:
     read, columns = stored
     rows = [list(row) for row in zip(*columns, strict=True)]
-    plain = _read_view(read, rows, NOW_NS, keep)
+    plain = read_rows(read, rows, NOW_NS, keep)
     whole = _whole_view(read, [tuple(column) for column in columns], NOW_NS)
     if whole is None:
         return

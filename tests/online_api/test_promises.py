@@ -7,14 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from online_api.passage import RequestGate
 from online_api.promises import check_promise
 from online_api.settings import Settings
 from online_api.verdicts import Verdicts
+from skewguard.definitions import FieldDef, Projection, ServiceDef, SourceDef, ViewDef
 from skewguard.errors import GateBlocked
 from skewguard.findings import Verdict
 from skewguard.online.connection import RedisSettings
 from skewguard.state import State
 from tests.test_contract import CONTRACT
+
+_FEATURE = FieldDef("f", "INT64")
+_VIEW = ViewDef("v", ("e",), (FieldDef("k", "INT64"),), (_FEATURE,), None, SourceDef("", "", ""))
+SERVICE = ServiceDef("s", (Projection(_VIEW, (_FEATURE,)),))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +55,8 @@ def test_the_gate_closes_and_opens_with_the_contract(tmp_path: Path) -> None:
     assert verdicts.current("s").verdict is Verdict.INCONCLUSIVE
     CONTRACT.save(path)
     assert verdicts.current("s").verdict is Verdict.BLOCK
+    gate = RequestGate(settings, verdicts, SERVICE, (SERVICE,))
     with pytest.raises(GateBlocked, match="definitions of v"):
-        verdicts.enter(("s",))
+        gate.enter()
     replace(CONTRACT, fingerprints={"v": "1"}).save(path)
     assert verdicts.current("s").verdict is Verdict.INCONCLUSIVE

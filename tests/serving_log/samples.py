@@ -24,11 +24,15 @@ def double(value: float) -> bytes:
     return b"\x29" + struct.pack("<d", value)
 
 
-def record(users: list[int], *, time_us: int = NOON_US, shape: Shape = SHAPE, request: str = "r") -> bytes:
-    """A look-up of some users, whose a is the user and whose b is half of it."""
+def record(users: list[int], *, time_us: int = NOON_US, shape: Shape = SHAPE, request: str = "r",
+           sent: dict[int, list[tuple[int, str, Any]]] | None = None) -> bytes:  # fmt: skip
+    """A look-up of some users, whose a is the user and whose b is half of it; ``sent`` instead of some of that.
+
+    Without any, the record is one of the time before there were any.
+    """
     joined = b"".join([*(double(user) for user in users), *(double(user / 2) for user in users)])
     stamps = [encode_timestamp((time_us - 5) * 1000)] * len(users)
     rest: tuple[Any, ...] = (
         len(users), request, None, time_us, time_us - 1, None, [users], [(stamps, {"DOUBLE": joined}, [])], None, [],
     )  # fmt: skip
-    return pack_rows(shape.id, rest)
+    return pack_rows(shape.id, rest if sent is None else (*rest, sent))

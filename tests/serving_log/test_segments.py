@@ -24,6 +24,7 @@ from skewguard.serving_log.keeping import remove_old
 from skewguard.serving_log.read import log_span
 from skewguard.serving_log.record import pack_shape
 from skewguard.serving_log.segments import make_segments
+from skewguard.serving_log.sent_instead import replaced_cells
 from tests.serving_log.samples import HOUR_US, NOON_US, SHAPE, record
 
 NOON = datetime.fromtimestamp(NOON_US / 1e6, UTC)
@@ -41,6 +42,24 @@ def journal(folder: LogFolder, records: list[bytes], name: str = "1-j") -> None:
 def read(folder: LogFolder, start: datetime, end: datetime, service: str = "orders") -> pa.Table:
     with connect() as con:
         return log_span(folder, service, start, end).table(con)
+
+
+def test_what_was_sent_instead_is_in_its_column_and_named(tmp_path: Path) -> None:
+    folder = LogFolder(tmp_path)
+    sent = {0: [(1, "contract_default", 7.5), (2, "null", None)], 1: [(2, "last_known_good", 3.5)]}
+    journal(folder, [record([1, 2], request="before"), record([3, 4, 5], request="after", sent=sent)])
+    make_segments(folder)
+    found = read(folder, NOON, NOON + HOUR)
+    assert found.column("stats__a").to_pylist() == [1.0, 2.0, 3.0, 7.5, None]
+    assert found.column("stats__b").to_pylist() == [0.5, 1.0, 1.5, 2.0, 3.5]
+    assert found.column("stats__a__status").to_pylist() == [1, 1, 1, 1, 2]
+    assert [None if text is None else json.loads(text) for text in found.column("__fallback").to_pylist()] == [
+        None, None, None, {"stats__a": "contract_default"}, {"stats__a": "null", "stats__b": "last_known_good"},
+    ]  # fmt: skip
+    cells = replaced_cells(found)
+    assert {name: rows.tolist() for name, rows in cells.items()} == {
+        "stats__a": [False, False, False, True, True], "stats__b": [False, False, False, False, True],
+    }  # fmt: skip
 
 
 def test_rows_lie_in_their_hours_and_come_back_in_order(tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""The last known good rows of entities, in the memory of a worker: what fallbacks look at first.
+
+Kept are the replies of Redis themselves, which exist anyway: a row of a view, by entity key, is good when every rule
+held for it and no verdict named a feature of the view.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from time import monotonic
+from typing import Any
+
+CELLS = 500_000
+"""Stored values that are kept at most (about 30 MB); the rows that came first go first."""
+
+Reply = Any
+
+
+class LastGood:
+    """Good rows by place (a number for each view of each prepared look-up) and entity key."""
+
+    def __init__(self, cells: int = CELLS) -> None:
+        self._limit = cells
+        self._kept: dict[tuple[int, bytes], tuple[Reply, float]] = {}
+        self._cells = 0
+        self._places = 0
+        self._lock = threading.Lock()
+
+    def new_places(self, count: int) -> range:
+        """Numbers that nobody else has."""
+        with self._lock:
+            self._places += count
+            return range(self._places - count, self._places)
+
+    def keep(self, place: int, rows: Iterable[tuple[bytes, Reply]]) -> None:
+        """Keep good rows: entity key and reply of each."""
+        now = monotonic()
+        kept = self._kept
+        with self._lock:
+            for key, reply in rows:
+                before = kept.get((place, key))
+                kept[place, key] = (reply, now)
+                self._cells += len(reply) if before is None else len(reply) - len(before[0])
+            while self._cells > self._limit:
+                oldest = next(iter(kept))
+                self._cells -= len(kept.pop(oldest)[0])
+
+    def find(self, place: int, key: bytes, max_age: float) -> Reply | None:
+        """The row, unless it was served longer ago than so many seconds."""
+        found = self._kept.get((place, key))
+        return found[0] if found is not None and monotonic() - found[1] <= max_age else None
+
+    @property
+    def cells(self) -> int:
+        """Stored values that are kept now."""
+        return self._cells
