@@ -45,10 +45,13 @@ def apart(suite: Suite) -> tuple[Suite, tuple[Rule, ...]]:
 
 @dataclass(frozen=True)
 class BothSides:
-    """What became of the rules on both sides: ``judged`` of ``rules`` could be; ``skipped``: view -> why it has no
-    frame; ``frames``: what the frames were of.
+    """What became of a suite's rules on both sides.
+
+    ``judged`` of ``rules`` could be; ``skipped``: view -> why it has no frame; ``frames``: what the frames were of;
+    ``not_checked``: rules that wait for a contract. ``suite_digest`` is of the whole suite.
     """
 
+    suite_digest: str
     findings: tuple[Finding, ...]
     rules: int
     judged: int
@@ -72,6 +75,7 @@ class BothSides:
             reason="; ".join(reasons),
             details={
                 **check.details,
+                "suite": self.suite_digest,
                 "comparison_frames": told,
                 "not_checked": [*check.details.get("not_checked", ()), *self.not_checked],
             },
@@ -107,6 +111,7 @@ def judge_both_sides(
             findings += [_about(finding, rule, info, samples) for finding in to_findings([result])]
     total = sum(len(rules) for rules in placed.values())
     return BothSides(
+        suite_digest=suite.digest,
         findings=tuple(findings),
         rules=total,
         judged=judged,

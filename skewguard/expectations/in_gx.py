@@ -104,7 +104,7 @@ def _attempt(frame: pd.DataFrame, rules: Sequence[Rule], singles: frozenset[str]
     except Exception as error:  # noqa: BLE001
         # GX catches most of what a rule can raise, not all; either way it is the rule's own outcome, kept as a result
         return {rule.position: Outcome(False, trouble=f"{type(error).__name__}: {error}") for rule in rules}
-    return {item.expectation_config.meta["position"]: _outcome(item) for item in raw}
+    return {item.expectation_config.meta["position"]: outcome_of(item) for item in raw}
 
 
 def arguments(rule: Rule, singles: frozenset[str]) -> dict[str, Any]:
@@ -119,7 +119,8 @@ def arguments(rule: Rule, singles: frozenset[str]) -> dict[str, Any]:
     return given
 
 
-def _outcome(raw: Any) -> Outcome:
+def outcome_of(raw: Any) -> Outcome:
+    """What one of GX's results says."""
     trouble = _exception(raw.exception_info)
     if trouble is not None:
         return Outcome(False, trouble=trouble)
