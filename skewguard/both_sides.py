@@ -31,6 +31,7 @@ from skewguard.findings import CheckResult, Finding
 from skewguard.serving_log.columns import value_column
 
 if TYPE_CHECKING:
+    from skewguard.suite_checks import Judged
     from skewguard.workspace import Workspace
 
 _DRIFT, _DEFINITIONS = "expect_drift_not_to_be_significant", "expect_definitions_unchanged"
@@ -83,8 +84,9 @@ class BothSides:
 
 
 def judge_both_sides(
-    workspace: Workspace, readable: ServiceDef, suite: Suite, as_of: datetime, con: duckdb.DuckDBPyConnection
-) -> BothSides:
+    workspace: Workspace, readable: ServiceDef, suite: Suite, as_of: datetime, con: duckdb.DuckDBPyConnection,
+    judged: Judged | None = None,
+) -> BothSides:  # fmt: skip
     """Judge a suite's rules on both sides over frames of the views that they name, in policy's sample.
 
     ``readable``: the service with sources that DuckDB can read. A rule that names no feature (freshness) is judged in
@@ -102,19 +104,21 @@ def judge_both_sides(
     frames, skipped = frames_of(workspace, readable, wanted, as_of, con) if placed else ({}, {})
     tests = sum(rule.type == _DRIFT for rules in placed.values() for rule in rules)
     findings: list[Finding] = []
-    judged = 0
+    count = 0
     for view, table in frames.items():
         info = frame_info(table)
         rules = [filled(rule, info, contract, tests) for rule in placed[view]]
+        if judged is not None:
+            judged(f"{service.name}, both sides of {view}", table, replace(suite, rules=tuple(rules)))
         for rule, (result, samples) in zip(rules, run_rules(table, rules), strict=True):
-            judged += not result.broke
+            count += not result.broke
             findings += [_about(finding, rule, info, samples) for finding in to_findings([result])]
     total = sum(len(rules) for rules in placed.values())
     return BothSides(
         suite_digest=suite.digest,
         findings=tuple(findings),
         rules=total,
-        judged=judged,
+        judged=count,
         skipped=skipped,
         frames=[frame_info(table) for table in frames.values()],
         not_checked=[f"{rule.label}: no training set was built yet, so there is no contract" for rule in open_rules],

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from skewguard.collect import Progress
-    from skewguard.definitions import ServiceDef
     from skewguard.expectations.suites import Suite
     from skewguard.guard import SkewGuard
     from skewguard.running import CheckedRun
@@ -195,11 +194,11 @@ class Night:
     def _documented(self, night: str, as_of: datetime) -> Judged:
         """Writes GX's page of what it is given."""
 
-        def write(service: ServiceDef, vectors: pa.Table, suite: Suite) -> None:
+        def write(name: str, table: pa.Table, suite: Suite) -> None:
             from skewguard.expectations.data_docs import DataDocs
             from skewguard.expectations.gx_results import validate_gx
 
-            DataDocs(self.guard.state.data_docs).add(night, service.name, as_of, validate_gx(vectors, suite))
+            DataDocs(self.guard.state.data_docs).add(night, name, as_of, validate_gx(table, suite))
 
         return write
 

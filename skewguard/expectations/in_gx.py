@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 
 from skewguard.expectations import great_expectations_import
-from skewguard.expectations.frames import type_frame, value_frame
+from skewguard.expectations.frames import exact_frame, type_frame, value_frame
 from skewguard.expectations.outcome import PARTIAL, Outcome
-from skewguard.expectations.rules import TABLE_COLUMN_RULES, TYPE_RULES
+from skewguard.expectations.rules import SKEW_RULES, TABLE_COLUMN_RULES, TYPE_RULES
 from skewguard.expectations.single import as_single
 
 if TYPE_CHECKING:
@@ -41,12 +41,13 @@ def run_in_gx(source: Readable, rules: Sequence[Rule]) -> dict[int, Outcome]:
     outcomes: dict[int, Outcome] = {}
     by_schema = [rule for rule in rules if rule.type in _BY_SCHEMA]
     about_types = [rule for rule in rules if rule.type in TYPE_RULES - _BY_SCHEMA]
-    about_values = [rule for rule in rules if rule.type not in TYPE_RULES]
+    about_sides = [rule for rule in rules if rule.type in SKEW_RULES]
+    about_values = [rule for rule in rules if rule.type not in TYPE_RULES | SKEW_RULES]
     singles = frozenset(f.name for f in source.schema if f.type in (pa.float32(), pa.float16()))
     if by_schema:
         empty = source.schema.empty_table()
         outcomes |= _run(type_frame(empty, _needed(source, by_schema)), by_schema, singles)
-    for some, make_frame in ((about_values, value_frame), (about_types, type_frame)):
+    for some, make_frame in ((about_values, value_frame), (about_types, type_frame), (about_sides, exact_frame)):
         if some:
             names = _needed(source, some)
             outcomes |= _run(make_frame(source.read(names), names), some, singles)

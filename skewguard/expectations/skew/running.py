@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from skewguard.expectations import great_expectations_import
 from skewguard.expectations.engine import ExpectationResult
+from skewguard.expectations.frames import exact_frame
 from skewguard.expectations.in_gx import outcome_of
 from skewguard.expectations.outcome import Outcome
-from skewguard.expectations.skew.series import exact_frame
 
 if TYPE_CHECKING:
     from skewguard.expectations.suites import Rule
@@ -23,7 +23,7 @@ _SAMPLE = 5
 def run_rules(table: pa.Table, rules: Sequence[Rule]) -> list[tuple[ExpectationResult, list[dict[str, Any]]]]:
     """What became of each rule on a comparison frame, with the rows that it names (``samples`` of its result)."""
     needed = dict.fromkeys(column for rule in rules for column in rule.columns)
-    frame = exact_frame(table.select(list(needed)))
+    frame = exact_frame(table, needed)
     return [_run(frame, rule) for rule in rules]
 
 
