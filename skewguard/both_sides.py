@@ -31,9 +31,12 @@ from skewguard.findings import CheckResult, Finding
 from skewguard.serving_log.columns import value_column
 
 if TYPE_CHECKING:
+    from skewguard.expectations.engine import ExpectationResult
     from skewguard.suite_checks import Judged
     from skewguard.workspace import Workspace
 
+Outcome = tuple["ExpectationResult", list[dict[str, Any]]]
+"""What became of a rule, and the rows that it names."""
 _DRIFT, _DEFINITIONS = "expect_drift_not_to_be_significant", "expect_definitions_unchanged"
 NIGHTLY = "about both sides: judged in every check, on the comparison frame"
 
@@ -53,12 +56,26 @@ class BothSides:
     """
 
     suite_digest: str
-    findings: tuple[Finding, ...]
     rules: int
-    judged: int
+    judged: int = 0
+    findings: tuple[Finding, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
-    frames: Sequence[FrameInfo] = ()
+    frames: tuple[FrameInfo, ...] = ()
     not_checked: Sequence[str] = ()
+
+    def with_frame(self, info: FrameInfo, rules: Sequence[Rule], outcomes: Sequence[Outcome]) -> BothSides:
+        """With what became of these rules on a frame."""
+        findings = [
+            _about(finding, rule, info, samples)
+            for rule, (result, samples) in zip(rules, outcomes, strict=True)
+            for finding in to_findings([result])
+        ]
+        return replace(
+            self,
+            judged=self.judged + sum(not result.broke for result, _ in outcomes),
+            findings=(*self.findings, *findings),
+            frames=(*self.frames, info),
+        )
 
     def added_to(self, check: CheckResult) -> CheckResult:
         """The check of the rules on values with these; inconclusive where a view has no frame."""
@@ -98,31 +115,26 @@ def judge_both_sides(
     service = workspace.feast.service(readable.name)
     contract = workspace.state.contract(service.name)
     open_rules = [rule for rule in apart(suite)[1] if contract is None and _needs_contract(rule)]
-    rules = [rule for rule in apart(suite)[1] if rule not in open_rules]
-    placed = _placed(service, rules, suite.origin)
+    ready = [rule for rule in apart(suite)[1] if rule not in open_rules]
+    placed = _placed(service, ready, suite.origin)
     wanted = {view: _features(service, view, rules) for view, rules in placed.items()}
-    frames, skipped = frames_of(workspace, readable, wanted, as_of, con) if placed else ({}, {})
-    tests = sum(rule.type == _DRIFT for rules in placed.values() for rule in rules)
-    findings: list[Finding] = []
-    count = 0
-    for view, table in frames.items():
-        info = frame_info(table)
-        rules = [filled(rule, info, contract, tests) for rule in placed[view]]
-        if judged is not None:
-            judged(f"{service.name}, both sides of {view}", table, replace(suite, rules=tuple(rules)))
-        for rule, (result, samples) in zip(rules, run_rules(table, rules), strict=True):
-            count += not result.broke
-            findings += [_about(finding, rule, info, samples) for finding in to_findings([result])]
-    total = sum(len(rules) for rules in placed.values())
-    return BothSides(
+    found = BothSides(
         suite_digest=suite.digest,
-        findings=tuple(findings),
-        rules=total,
-        judged=count,
-        skipped=skipped,
-        frames=[frame_info(table) for table in frames.values()],
+        rules=sum(len(rules) for rules in placed.values()),
         not_checked=[f"{rule.label}: no training set was built yet, so there is no contract" for rule in open_rules],
     )
+    if not placed:
+        return found
+    tests = sum(rule.type == _DRIFT for rules in placed.values() for rule in rules)
+    with frames_of(workspace, readable, wanted, as_of, con) as (frames, skipped):
+        found = replace(found, skipped=skipped)
+        for view, table in frames:
+            info = frame_info(table)
+            rules = tuple(filled(rule, info, contract, tests) for rule in placed[view])
+            if judged is not None:
+                judged(f"{service.name}, both sides of {view}", table, replace(suite, rules=rules))
+            found = found.with_frame(info, rules, run_rules(table, rules))
+    return found
 
 
 def _needs_contract(rule: Rule) -> bool:
