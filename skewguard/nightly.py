@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from skewguard.collect import Progress
-    from skewguard.definitions import ServiceDef
     from skewguard.expectations.suites import Suite
     from skewguard.guard import SkewGuard
     from skewguard.running import CheckedRun
@@ -180,7 +179,7 @@ class Night:
         from skewguard.running import check_service
 
         moment = self.as_of or self.guard.clock()
-        seen: list[tuple[ServiceDef, pa.Table, Suite]] = []
+        seen: list[tuple[str, pa.Table, Suite]] = []
         judged: Judged | None = (lambda *what: seen.append(what)) if self.data_docs else None
         try:
             run = check_service(self.guard, name, moment, progress=progress, judged=judged)
@@ -194,16 +193,16 @@ class Night:
         self._document(night, moment, seen)
         return ServiceNight(name, run.verdict, run.run_id, run.reasons)
 
-    def _document(self, night: str, as_of: datetime, seen: Sequence[tuple[ServiceDef, pa.Table, Suite]]) -> None:
+    def _document(self, night: str, as_of: datetime, seen: Sequence[tuple[str, pa.Table, Suite]]) -> None:
         """Write GX's page of what was judged. What comes in the way is logged: it says nothing about the data."""
         from skewguard.expectations.data_docs import DataDocs
         from skewguard.expectations.gx_results import validate_gx
 
-        for service, vectors, suite in seen:
+        for name, table, suite in seen:
             try:
-                DataDocs(self.guard.state.data_docs).add(night, service.name, as_of, validate_gx(vectors, suite))
+                DataDocs(self.guard.state.data_docs).add(night, name, as_of, validate_gx(table, suite))
             except Exception:  # noqa: BLE001  (a disk, a setting, GX's own pages: the night has its verdict already)
-                _LOG.exception("the Data Docs of %s could not be written", service.name)
+                _LOG.exception("the Data Docs of %s could not be written", name)
 
     def _failed(self, name: str, error: Exception, tell: Tell | None) -> ServiceNight:
         from skewguard.running import crashed_run, is_interrupt

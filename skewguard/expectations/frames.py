@@ -35,6 +35,18 @@ def type_frame(table: pa.Table, columns: Iterable[str]) -> pd.DataFrame:
     return _frame(table, columns, _typed)
 
 
+def exact_frame(table: pa.Table, columns: Iterable[str] | None = None) -> pd.DataFrame:
+    """The columns (None: all) for rules on both sides: null is not NaN, and whole numbers keep every digit.
+
+    ``table.to_pandas()`` rounds whole numbers above 2^53 in a column with nulls, and makes one of null and NaN.
+    """
+    import pandas as pd
+
+    chosen = table if columns is None else table.select(list(columns))
+    frame: pd.DataFrame = chosen.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame
+
+
 def _frame(table: pa.Table, columns: Iterable[str], convert: Any) -> pd.DataFrame:
     import pandas as pd
 
