@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.drift_nights [--nights 1000]``. Features are of six kinds in turn (normal, lognormal, counts,
 a rare flag, categories, numbers with nulls): independent, correlated at 0.5, or of entities with several rows each.
-Rules: ours as it ships (budgets of 1% and of 5% of nights), significance alone, PSI >= 0.2 over ten bins, KS p < 0.05
-and Evidently's own defaults, each on the very same rows. A night is a false alarm when any feature alarms.
+Rules: ours as it ships (budget of 1% of nights), its significance alone at budgets of 1% and 5%, PSI >= 0.2 over ten
+bins, KS p < 0.05 and Evidently's own defaults, each on the very same rows. A night is a false alarm when any feature
+alarms.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ def _latent(random: np.random.Generator, rows: int, setting: Setting) -> tuple[A
 
 _CATEGORIES = np.array(list("abcdefgh"))
 _CUTS = stats.norm.ppf(np.cumsum([0.4, 0.2, 0.15, 0.1, 0.06, 0.05, 0.03]))
+_COUNTS = stats.norm.ppf(stats.poisson.cdf(np.arange(16), 2.0))
 
 
 def _column(latent: Any, kind: int, random: np.random.Generator) -> pa.Array:
@@ -83,7 +85,7 @@ def _column(latent: Any, kind: int, random: np.random.Generator) -> pa.Array:
     if kind == 1:
         return pa.array(np.exp(1.5 * latent))
     if kind == 2:
-        return pa.array(stats.poisson.ppf(stats.norm.cdf(latent), 2.0).astype(np.int64))
+        return pa.array(np.searchsorted(_COUNTS, latent))
     if kind == 3:
         return pa.array((latent > 2.0).astype(np.int64))
     if kind == 4:
@@ -107,11 +109,10 @@ def night(task: tuple[Setting, int]) -> dict[str, bool]:
         comparisons.append(
             Comparison("v", str(i), "", "contract", reference, profile_column(theirs, bins, repeats=sides[1][1]))
         )
-    found: dict[str, bool] = {}
+    drift = check_distribution(Night(comparisons), Drift(budget=0.01)).drift
+    found = {"ours, budget 1%": any(one.status == "drifted" for one in drift)}
     for budget in (0.01, 0.05):
-        drift = check_distribution(Night(comparisons), Drift(budget=budget)).drift
-        found[f"ours, budget {budget:.0%}"] = any(one.status == "drifted" for one in drift)
-        found[f"ours, budget {budget:.0%}, any effect"] = any(one.status in ("drifted", "small") for one in drift)
+        found[f"ours, budget {budget:.0%}, any effect"] = any(one.q_value <= budget for one in drift)
     pairs = list(zip(sides[0][0], sides[1][0], strict=True))
     found["PSI >= 0.2"] = any(psi_ten_bins(*pair) >= 0.2 for pair in pairs)
     found["KS p < 0.05"] = any(_ks(*pair) < 0.05 for pair in pairs)

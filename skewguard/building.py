@@ -56,6 +56,7 @@ class Built:
     options: Options
     suite_digest: str | None = None
     not_served: int = 0
+    began: datetime | None = None
     joined: pa.Table | None = None
     """What the join gave, with the event and created timestamps of each view; None where the log was read."""
 
@@ -68,17 +69,17 @@ def build(workspace: Workspace, entity_df: Any, service: ServiceDef, options: Op
     if rows.table.num_rows == 0:
         raise BadInputError("entity_df", "no rows", "at least one entity row")
     names = tuple(rows.table.column_names)
-    digest = suite_digest(workspace, service)
+    digest, began = suite_digest(workspace, service), workspace.clock()
     if options.from_log is not None:
         with connect() as con:
             served = served_features(con, rows, service, options.from_log, options.full_feature_names)
         left_out = rows.table.num_rows - served.num_rows
-        return Built(served, service, names, rows.timestamp_column, options, digest, left_out)
+        return Built(served, service, names, rows.timestamp_column, options, digest, left_out, began)
     joined = join(rows, service, options)
     table = add_on_demand(joined, service, workspace.feast, options.full_feature_names)
     outputs = [f.name for f in service.outputs(options.full_feature_names)]
     kept = table.select([*names, *outputs])
-    return Built(kept, service, names, rows.timestamp_column, options, digest, joined=joined)
+    return Built(kept, service, names, rows.timestamp_column, options, digest, began=began, joined=joined)
 
 
 def join(rows: EntityRows, service: ServiceDef, options: Options) -> pa.Table:
@@ -124,7 +125,7 @@ def training_checks(workspace: Workspace, built: Built, as_of: datetime) -> tupl
     from skewguard.suite_checks import check_training
 
     service = built.service
-    checks = [guarded("expectations", lambda: check_training(workspace, service, built.table))]
+    checks = [guarded("expectations", lambda: check_training(workspace, service, built.table, built.timestamp_column))]
     joined = built.joined
     if joined is not None:
         at, options = built.timestamp_column, built.options
@@ -182,7 +183,13 @@ def finish(built: Built, decision: Decision, provenance: Mapping[str, Any]) -> T
             seeds=built.options.seeds,
             suite_digest=built.suite_digest,
         )
-    ).with_provenance(versions=library_versions(), verdict=decision.verdict.value, **_origin(built), **provenance)
+    ).with_provenance(
+        versions=library_versions(),
+        verdict=decision.verdict.value,
+        **_origin(built),
+        **provenance,
+        **_overridden(built, decision, provenance),
+    )
     names = tuple(f.name for f in built.service.outputs(built.options.full_feature_names))
     return TrainingSet(built.table, built.service, names, contract, decision)
 
@@ -193,6 +200,21 @@ def keep(workspace: Workspace, result: TrainingSet, built: Built) -> None:
     vectors = TableVectors.of_outputs(built.table, service, built.timestamp_column, built.options.full_feature_names)
     save_reference(path, vectors, reference_columns(service), result.contract.training_set_digest)
     result.contract.save(workspace.state.contract_path(service.name))
+
+
+def checked_reason(allow: str | None) -> None:
+    """Refuse a reason that says nothing. Raises BadInputError."""
+    if allow is not None and not allow.strip():
+        raise BadInputError("allow", repr(allow), "the reason for which a closed gate is overridden, in words")
+
+
+def _overridden(built: Built, decision: Decision, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reason was given over, and when; nothing where none was given, or nothing spoke against the rows."""
+    given = provenance.get("allowed") is not None or provenance.get("override") is not None
+    if not given or decision.verdict is Verdict.PASS:
+        return {}
+    at = None if built.began is None else iso(built.began)
+    return {"overridden": {"at": at, "verdict": decision.verdict.value, "reasons": list(decision.reasons)}}
 
 
 def _origin(built: Built) -> dict[str, Any]:

@@ -52,6 +52,25 @@ class FeatureContract:
     version: int = CONTRACT_VERSION
 
     @property
+    def promise(self) -> dict[str, Any]:
+        """What it says of the service's definitions, in the form of ``service_promise``."""
+        return {
+            "definitions": dict(self.definitions),
+            "projections": dict(self.projections),
+            "features": [list(pair) for pair in self.features],
+        }
+
+    @property
+    def view_profiles(self) -> dict[str, Mapping[str, Any]]:
+        """Profiles by view and feature, ``<view>__<feature>``, whatever alias the service uses for the view."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for alias, reads in self.projections.items():
+            for feature in reads["features"]:
+                if f"{alias}__{feature}" in self.profile:
+                    found.setdefault(f"{reads['view']}__{feature}", self.profile[f"{alias}__{feature}"])
+        return found
+
+    @property
     def digest(self) -> str:
         """SHA-256 (hex) of everything but ``provenance``."""
         covered = asdict(self)
@@ -105,6 +124,17 @@ def definition_parts(service: ServiceDef) -> dict[str, dict[str, Any]]:
     """The parts of every view's definition, as they read back from JSON."""
     parts: dict[str, dict[str, Any]] = json.loads(canonical_json(service.fingerprint_parts()))
     return parts
+
+
+def service_promise(service: ServiceDef) -> dict[str, Any]:
+    """What a contract promises of a service's definitions, as it reads back from JSON.
+
+    ``definitions`` (see ``definition_parts``), ``projections`` (how the service reads its views), ``features`` (name
+    and dtype of each output, in order).
+    """
+    projections = json.loads(canonical_json(service.read_parts()))
+    features = [[field.name, field.dtype] for field in service.outputs()]
+    return {"definitions": definition_parts(service), "projections": projections, "features": features}
 
 
 def changed_parts(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:

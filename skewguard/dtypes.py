@@ -38,6 +38,11 @@ ENTITY_DTYPES = frozenset({"STRING", "BYTES", "INT32", "INT64", "UNIX_TIMESTAMP"
 """What Feast can serialize as an entity key (UUIDs as their text)."""
 
 
+def scalars() -> tuple[str, ...]:
+    """The scalar dtypes."""
+    return tuple(_SCALARS)
+
+
 def element(dtype: str) -> str | None:
     """The scalar dtype inside a list or set dtype, None for every other dtype."""
     for suffix in ("_LIST", "_SET"):

@@ -114,6 +114,12 @@ class CorruptValueError(SkewguardError, ValueError):
         super().__init__(f"cannot decode {raw[:32].hex()}{'...' if len(raw) > 32 else ''}: {reason}")
 
 
+_NEXT = {
+    "training": "\nMend what is named and check again; to train all the same, say why: --allow REASON, or allow=..., "
+    "which is kept in the contract."
+}
+
+
 class GateBlocked(SkewguardError, RuntimeError):  # noqa: N818  (the documented name: a refusal, no mistake)
     """The gate refused training or serving. ``findings`` and ``reasons`` say why, ``verdict`` how."""
 
@@ -128,4 +134,4 @@ class GateBlocked(SkewguardError, RuntimeError):  # noqa: N818  (the documented 
         self.reasons = tuple(reasons)
         self.findings = tuple(findings)
         lines = "".join(f"\n  - {reason}" for reason in self.reasons)
-        super().__init__(f"The {stage} gate of {service!r} is closed (verdict {verdict}):{lines}")
+        super().__init__(f"The {stage} gate of {service!r} is closed (verdict {verdict}):{lines}{_NEXT.get(stage, '')}")

@@ -14,7 +14,8 @@ from skewguard.config import Policy, parse_duration
 from skewguard.definitions import ServiceDef
 from skewguard.errors import BadInputError, ConfigurationError
 from skewguard.gate import decide_training, enforce_training
-from skewguard.workspace import Clock, Workspace, utc, wall_clock
+from skewguard.suite_verbs import SuiteVerbs
+from skewguard.workspace import Clock, utc, wall_clock
 
 if TYPE_CHECKING:
     from skewguard.collect import Progress
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from skewguard.training_set import TrainingSet
 
 
-class SkewGuard(Workspace):
+class SkewGuard(SuiteVerbs):
     """A Feast repository under guard.
 
     ``repo`` is the folder with feature_store.yaml; ``policy`` replaces its skewguard.yaml; ``clock`` gives the moment
@@ -70,7 +71,8 @@ class SkewGuard(Workspace):
 
         ``entity_df``: a pandas DataFrame, an Arrow table, or the path of a Parquet or CSV file, with the join keys, the
         request data of on-demand views, and a timestamp column; every other column (labels) is kept. ``allow`` is a
-        reason for which a closed gate is overridden; it is written into the contract. ``as_of`` is the moment for which
+        reason for which a closed gate is overridden; it is kept in the contract,
+        with what spoke against the training set. ``as_of`` is the moment for which
         the skew gate checks the online store where no verdict is stored yet.
         ``from_log`` (since, until; as in ``served``) takes the features from the serving log instead: exactly what was
         served, to the request of an entity row (column ``__request_id``, perhaps ``__row``) or else what was served
@@ -79,6 +81,7 @@ class SkewGuard(Workspace):
         """
         from skewguard import building
 
+        building.checked_reason(allow)
         self.check_policy()
         service = self.service(features)
         span = None if from_log is None else self.served_span(service.name, since=from_log[0], until=from_log[1])
@@ -231,6 +234,27 @@ class SkewGuard(Workspace):
         from skewguard import running
 
         return running.check_service(self, service, utc(as_of, self.clock), save=save, progress=progress)
+
+    def comparison(
+        self,
+        service: str,
+        view: str | None = None,
+        *,
+        as_of: datetime | str | None = None,
+        features: Sequence[str] | None = None,
+        sample: float | None = None,
+    ) -> pa.Table:
+        """Both sides of one view row by row, with what the parity check makes of every cell: docs/skew-expectations.md.
+
+        ``view`` may be left out where the service reads one only; ``features`` are names in it (all that the service
+        reads, if None); ``sample`` is a share of its entities, by hash (policy's, if None). Everything is in memory.
+        Raises UnknownNameError, BadInputError, StoreUnavailableError; ConfigurationError where the view was never
+        materialized, or the as-of time lies before its watermark.
+        """
+        from skewguard.comparing import compare_view
+
+        self.feast.refresh()
+        return compare_view(self, self.service(service), view, utc(as_of, self.clock), features, sample)
 
     def drift(self, rows: Any, service: str, *, reference: Any = None, full_feature_names: bool = False) -> CheckResult:
         """Feature vectors against the training set of the service's contract, or against ``reference`` (docs/drift.md).

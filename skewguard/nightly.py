@@ -29,9 +29,14 @@ from skewguard.incidents import Event
 from skewguard.run_json import decode, encode
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from skewguard.collect import Progress
+    from skewguard.definitions import ServiceDef
+    from skewguard.expectations.suites import Suite
     from skewguard.guard import SkewGuard
     from skewguard.running import CheckedRun
+    from skewguard.suite_checks import Judged
 
 _LOG = logging.getLogger(__name__)
 
@@ -140,11 +145,15 @@ Reporter = Callable[[str], AbstractContextManager["Progress"]]
 
 @dataclass(frozen=True)
 class Night:
-    """One night of a repository: the services asked for, and the as-of time (None: of each, the moment of its run)."""
+    """One night of a repository: the services asked for, and the as-of time (None: of each, the moment of its run).
+
+    ``data_docs``: also write GX's pages of it (``skewguard.expectations.data_docs``).
+    """
 
     guard: SkewGuard
     services: Sequence[str]
     as_of: datetime | None = None
+    data_docs: bool = False
 
     def run(self, reporter: Reporter, *, fresh: bool = False, tell: Tell | None = None) -> NightResult:
         """Run what is not finished yet; ``fresh`` begins again. ``tell`` is given each run as it ends.
@@ -157,7 +166,7 @@ class Night:
             if any(one.service == name for one in state.done):
                 continue
             with reporter(f"{number} of {len(self.services)}: {name}") as progress:
-                found = self._one(name, progress, tell)
+                found = self._one(name, state.night, progress, tell)
             state = NightState(state.night, state.began, state.as_of, (*state.done, found))
             self._keep(state)
         history = History(self.guard.state.history)
@@ -167,9 +176,13 @@ class Night:
         self._keep(NightState(state.night, state.began, state.as_of, state.done, finished=True))
         return NightResult(state.night, services, tuple(events), tuple(deliveries))
 
-    def _one(self, name: str, progress: Progress, tell: Tell | None) -> ServiceNight:
+    def _one(self, name: str, night: str, progress: Progress, tell: Tell | None) -> ServiceNight:
+        from skewguard.running import check_service
+
+        moment = self.as_of or self.guard.clock()
+        judged = self._documented(night, moment) if self.data_docs else None
         try:
-            run = self.guard.check(name, as_of=self.as_of, progress=progress)
+            run = check_service(self.guard, name, moment, progress=progress, judged=judged)
         except Exception as error:  # noqa: BLE001
             # whatever kept a service from being checked, the others must still be heard
             if not isinstance(error, SkewguardError):
@@ -178,6 +191,17 @@ class Night:
         if tell is not None:
             tell(run)
         return ServiceNight(name, run.verdict, run.run_id, run.reasons)
+
+    def _documented(self, night: str, as_of: datetime) -> Judged:
+        """Writes GX's page of what it is given."""
+
+        def write(service: ServiceDef, vectors: pa.Table, suite: Suite) -> None:
+            from skewguard.expectations.data_docs import DataDocs
+            from skewguard.expectations.gx_results import validate_gx
+
+            DataDocs(self.guard.state.data_docs).add(night, service.name, as_of, validate_gx(vectors, suite))
+
+        return write
 
     def _failed(self, name: str, error: Exception, tell: Tell | None) -> ServiceNight:
         from skewguard.running import crashed_run, is_interrupt

@@ -42,6 +42,7 @@ from skewguard.training_set import library_versions
 from skewguard.transforming import transform
 
 if TYPE_CHECKING:
+    from skewguard.suite_checks import Judged
     from skewguard.workspace import Workspace
 
 _LOG = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class RunContext:
     progress: Progress | None = None
     save: bool = False
     """Is the run to be stored, and what it saw be kept for later ones?"""
+    judged: Judged | None = None
 
 
 class CheckedRun(Run):
@@ -113,15 +115,17 @@ def collect_from(
 
 
 def check_service(
-    workspace: Workspace, name: str, as_of: datetime, *, save: bool = True, progress: Progress | None = None
-) -> CheckedRun:
-    """One run of one feature service; see SkewGuard.check."""
+    workspace: Workspace, name: str, as_of: datetime, *, save: bool = True, progress: Progress | None = None,
+    judged: Judged | None = None,
+) -> CheckedRun:  # fmt: skip
+    """One run of one feature service; see SkewGuard.check. ``judged`` as in ``check_online``."""
     if names_redis(workspace.feast):
         settings_from_repo(workspace.path)  # a configuration that is none of a Redis is refused, not judged
     workspace.feast.refresh()
     workspace.check_policy()
     service = workspace.feast.service(name)
-    run = run_checks(workspace, service, _context(workspace, as_of, progress, save))
+    context = replace(_context(workspace, as_of, progress, save), judged=judged)
+    run = run_checks(workspace, service, context)
     return store_run(workspace, run) if save else run
 
 
@@ -160,7 +164,7 @@ def run_checks(workspace: Workspace, service: ServiceDef, context: RunContext) -
                 "distribution",
                 lambda: distribution(workspace, service, context.as_of, save=context.save, progress=context.progress),
             )
-        attempt("expectations", lambda: check_online(workspace, readable(), context.as_of, con))
+        attempt("expectations", lambda: check_online(workspace, readable(), context.as_of, con, context.judged))
     return _judged(workspace, service, context, checks)
 
 

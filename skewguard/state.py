@@ -79,6 +79,11 @@ class State:
         """The folder of metrics of the latest run of each service."""
         return self.root / "metrics"
 
+    @property
+    def data_docs(self) -> Path:
+        """Great Expectations' pages of the last nights, for those who want them."""
+        return self.root / "data_docs"
+
     def gate_path(self, service: str) -> Path:
         """The file that serving watches."""
         return self.root / "gate" / f"{file_name(service)}.json"

@@ -239,9 +239,10 @@ def test_incidents_silences_and_metrics_by_command_line(cli: Cli, tmp_path: Path
     assert cli("silence", "till_v1", "--reason", "x", "--for", "soon")[0] == 2
     code, out, _ = cli("override", "till_v1", "--for", "2h", "--reason", "a move", "--gate", "training", "--json")
     assert (code, json.loads(out)["gate"], json.loads(out)["reason"]) == (0, "training", "a move")
-    for wrong in ("--for 2h", "--reason x", "--for soon --reason x", "--for 31d --reason x",
-                  "--for 1h --reason x --gate door"):  # fmt: skip
-        assert cli("override", "till_v1", *wrong.split())[0] == 2
+    for wrong in (["--for", "2h"], ["--reason", "x"], ["--for", "soon", "--reason", "x"],
+                  ["--for", "1h", "--reason", " "],
+                  ["--for", "31d", "--reason", "x"], ["--for", "1h", "--reason", "x", "--gate", "door"]):  # fmt: skip
+        assert cli("override", "till_v1", *wrong)[0] == 2
     assert cli("override", "till_v2", "--end")[0] == 2
     assert cli("override", "till_v1", "--end")[1] == "Ended: training of till_v1 (a move)\n"
     assert cli("override", "till_v1", "--end")[1] == "No override is in force.\n"

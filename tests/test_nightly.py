@@ -21,6 +21,7 @@ from skewguard.collect import Progress
 from skewguard.findings import Verdict
 from skewguard.history import History
 from skewguard.nightly import RESUMED_WITHIN, Night, NightResult, NightState, load_night_state
+from skewguard.report import write_index
 from tests.repos import AS_OF, write_repo
 
 
@@ -134,3 +135,22 @@ def test_a_night_that_was_cut_off_goes_on_where_it_was(guard: SkewGuard, how: si
     assert sorted(told) == guard.services()
     assert {service: run for service, (run, resumed) in told.items() if resumed} == done
     assert sorted(run.service for run in History(guard.state.history).runs()) == guard.services()
+
+
+def test_data_docs_of_the_nights_are_written_where_they_are_asked_for(guard: SkewGuard) -> None:
+    found = guard.propose_suite("till_v1", rows=300).save()
+    assert found.written
+    night(guard)
+    assert not guard.state.data_docs.exists()
+    documented = Night(guard, guard.services(), AS_OF, data_docs=True).run(silent)
+    (page,) = guard.state.data_docs.glob("*/*.html")  # shop_v1 has no suite
+    assert (page.parent.name, page.name) == (documented.night, "till_v1.html")
+    text = page.read_text(encoding="utf-8")
+    assert "values must belong to this set" in text
+    assert "<script" not in text
+    assert "data_docs/index.html" in write_index(guard.state).read_text(encoding="utf-8")
+    figures = json.loads(page.with_suffix(".json").read_text())
+    run = History(guard.state.history).last_run("till_v1")
+    assert run is not None
+    (check,) = [c for c in run.checks if c.check == "expectations"]
+    assert figures["evaluated_expectations"] == check.population > 20

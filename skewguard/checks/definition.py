@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from typing import Any
 
 from skewguard.causes.catalogue import CATALOGUE
 from skewguard.checks.states import state_finding
-from skewguard.contract import FeatureContract, changed_parts, definition_parts
-from skewguard.definitions import ServiceDef, canonical_json
+from skewguard.contract import FeatureContract, changed_parts, definition_parts, service_promise
+from skewguard.definitions import ServiceDef
 from skewguard.findings import Cause, CheckResult, Finding
 
 CHECK = "definition"
@@ -55,7 +54,8 @@ class _Change:
 
 def _changes(service: ServiceDef, contract: FeatureContract) -> dict[str | None, _Change]:
     """By view; None stands for what the service reads of its views."""
-    now = definition_parts(service)
+    promised, promises = contract.promise, service_promise(service)
+    now = promises["definitions"]
     found: dict[str | None, _Change] = {}
     for name in sorted({*now, *contract.definitions}):
         before, after = contract.definitions.get(name), now.get(name)
@@ -66,11 +66,9 @@ def _changes(service: ServiceDef, contract: FeatureContract) -> dict[str | None,
         changes = changed_parts(before, after)
         if changes:
             found[name] = _change(f"{name} changed since the contract", changes)
-    reads = json.loads(canonical_json(service.read_parts()))
-    features = tuple((f.name, f.dtype) for f in service.outputs())
-    if reads != contract.projections or features != contract.features:
-        changes = changed_parts(contract.projections, reads)
-        changes = changes or changed_parts(dict(contract.features), dict(features))
+    if any(promised[part] != promises[part] for part in ("projections", "features")):
+        changes = changed_parts(promised["projections"], promises["projections"])
+        changes = changes or changed_parts(dict(promised["features"]), dict(promises["features"]))
         found[None] = _change(f"{service.name} reads its views differently since the contract", changes)
     return found
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-
 from skewguard.causes.catalogue import CATALOGUE
-from skewguard.causes.cells import DifferingCells, explain
-from skewguard.compare.columns import OtherFeatures
+from skewguard.causes.cells import Explained
 from skewguard.compare.comparison import Comparison
+from skewguard.compare.explained import explained_cells
 from skewguard.compare.sides import ViewSides
 from skewguard.config import ServicePolicy
 from skewguard.contract import iso
@@ -133,61 +130,28 @@ def _cell_findings(comparison: Comparison, by_feature: dict[str, dict[str, int]]
     sides = comparison.sides
     findings = []
     for index, feature in enumerate(sides.features):
-        cells = comparison.differing_cells(index)
-        if not cells.num_rows:
-            continue
-        ids = cells.column("row_id").to_numpy()
-        stale = _mask(cells, "stale")
-        explained: list[tuple[Cause, npt.NDArray[np.bool_], dict[str, Any]]] = []
-        if stale.any():
-            explained.append((Cause.NOT_MATERIALIZED, stale, {"watermark": iso(sides.watermark)}))
-        rest = cells.filter(pa.array(~stale))
-        for item in explain(_differing(comparison, index, rest)) if rest.num_rows else ():
-            mask = np.zeros(len(ids), dtype=bool)
-            mask[~stale] = item.mask
-            explained.append((item.cause, mask, item.evidence))
-        for cause, mask, evidence in _merged(explained):
-            count = int(mask.sum())
+        ids, explained = explained_cells(comparison, index)
+        for item in _merged(explained):
+            count, cause = int(item.mask.sum()), item.cause
             by_feature[feature.name][cause.value] = by_feature[feature.name].get(cause.value, 0) + count
-            samples = _samples(comparison, ids[mask][:SAMPLES].tolist(), index)
-            findings.append(make_finding(cause, comparison, feature.name, count, evidence, samples))
+            samples = _samples(comparison, ids[item.mask][:SAMPLES].tolist(), index)
+            findings.append(make_finding(cause, comparison, feature.name, count, item.evidence, samples))
     return findings
 
 
-def _merged(
-    explained: Sequence[tuple[Cause, npt.NDArray[np.bool_], dict[str, Any]]],
-) -> list[tuple[Cause, npt.NDArray[np.bool_], dict[str, Any]]]:
+def _merged(explained: Sequence[Explained]) -> list[Explained]:
     """One entry a cause; where a second relation has the same cause, its evidence is kept under ``also``."""
-    merged: dict[Cause, tuple[npt.NDArray[np.bool_], dict[str, Any]]] = {}
-    for cause, mask, evidence in explained:
-        if cause not in merged:
-            merged[cause] = (mask, dict(evidence))
+    merged: dict[Cause, Explained] = {}
+    for item in explained:
+        before = merged.get(item.cause)
+        if before is None:
+            merged[item.cause] = replace(item, evidence=dict(item.evidence))
             continue
-        before, have = merged[cause]
-        new = {"also": [*have.get("also", ()), evidence]} if have.keys() & evidence.keys() else evidence
-        merged[cause] = (before | mask, {**have, **new})
-    return [(cause, mask, evidence) for cause, (mask, evidence) in merged.items()]
-
-
-def _mask(table: pa.Table, column: str) -> npt.NDArray[np.bool_]:
-    return np.asarray(table.column(column).combine_chunks().to_numpy(zero_copy_only=False), dtype=bool)
-
-
-def _differing(comparison: Comparison, index: int, cells: pa.Table) -> DifferingCells:
-    feature = comparison.sides.features[index]
-    states = cells.column("state").combine_chunks().dictionary_encode()
-    return DifferingCells(
-        dtype=feature.dtype,
-        offline=cells.column("offline").combine_chunks(),
-        online=cells.column("online").combine_chunks(),
-        states=np.array(states.dictionary.to_pylist(), dtype=np.str_)[np.asarray(states.indices)],
-        superseded=_mask(cells, "superseded"),
-        created_late=_mask(cells, "created_late"),
-        population=comparison.population(feature.name),
-        rows=comparison.totals.present,
-        others=OtherFeatures(comparison, index, cells.column("row_id").to_numpy()),
-        corrected=comparison.corrected(cells),
-    )
+        have, new = before.evidence, item.evidence
+        if have.keys() & new.keys():
+            new = {"also": [*have.get("also", ()), new]}
+        merged[item.cause] = Explained(item.cause, before.mask | item.mask, {**have, **new})
+    return list(merged.values())
 
 
 def _orphan_findings(comparison: Comparison) -> list[Finding]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from skewguard.cli import checking, data, mending, setup, telling  # noqa: F401
+from skewguard.cli import checking, data, mending, setup, suites, telling  # noqa: F401
 from skewguard.cli.options import app
 
 __all__ = ["app", "main"]

@@ -58,6 +58,10 @@ def nightly(
     repo: Repo = HERE,
     as_of: AsOf = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin again, where a night was cut off.")] = False,
+    data_docs: Annotated[
+        bool,
+        typer.Option("--data-docs", help="Also write Great Expectations' pages of the suites, the last 30 nights."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Check every feature service under one lock, so that two nights never overlap. For cron and the like.
@@ -72,7 +76,8 @@ def nightly(
     _end_on_sigterm()
     guard = open_guard(repo, as_of)
     with only_one(guard.state.root):
-        night = Night(guard, services_asked(guard, None), None if as_of is None else utc(as_of))
+        moment = None if as_of is None else utc(as_of)
+        night = Night(guard, services_asked(guard, None), moment, data_docs)
         result = night.run(progress, fresh=fresh, tell=None if json else lambda run: show(run, guard))
         write_index(guard.state)
     if json:

@@ -16,14 +16,16 @@ import pyarrow.compute as pc
 if TYPE_CHECKING:
     import pandas as pd
 
-_EXACT_FLOAT = 2**53
+EXACT_FLOAT = 2**53
+"""Below it every whole number is a double of its own."""
 
 
 def value_frame(table: pa.Table, columns: Iterable[str]) -> pd.DataFrame:
     """The columns for rules about values; null and NaN are both missing, as GX has it.
 
-    Whole numbers stay int64 where there is no null, else float64, else (beyond 2^53) Python integers; floats are
-    float64; booleans with nulls, strings, bytes and lists are Python objects; timestamps are datetime64[unit, UTC].
+    Whole numbers keep their dtype where there is no null, else are float64; where a double could not hold them (from
+    2^53 on) they are Python integers, which compare with any bound exactly. Floats are float64; booleans with nulls,
+    strings, bytes and lists are Python objects; timestamps are datetime64[unit, UTC].
     """
     return _frame(table, columns, _values)
 
@@ -50,6 +52,8 @@ def _flat(column: pa.ChunkedArray) -> pa.Array:
         array = array.cast(pa.timestamp("us", tz="UTC"))
     elif pa.types.is_timestamp(kind) and kind.tz is None:
         array = pc.assume_timezone(array, "UTC")  # naive is UTC, as everywhere
+    elif pa.types.is_timestamp(kind):
+        array = array.cast(pa.timestamp(kind.unit, "UTC"))  # the same moments, told in one zone
     elif pa.types.is_float16(kind):
         array = array.cast(pa.float32())
     return array
@@ -59,14 +63,21 @@ def _values(array: pa.Array) -> Any:
     kind = array.type
     if pa.types.is_floating(kind):
         return array.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    if pa.types.is_integer(kind) and array.null_count:
-        span = pc.min_max(array).as_py()
-        if span["min"] is None or (span["min"] >= -_EXACT_FLOAT and span["max"] <= _EXACT_FLOAT):
-            return array.cast(pa.float64()).to_numpy(zero_copy_only=False)
-        return _objects(array)
+    if pa.types.is_integer(kind):
+        if not _is_exact(array):
+            return _objects(array)
+        return _common(array.cast(pa.float64()) if array.null_count else array)
     if pa.types.is_boolean(kind) and array.null_count:
         return _objects(array)
     return _common(array)
+
+
+def _is_exact(array: pa.Array) -> bool:
+    """Whether doubles hold these whole numbers, each as itself."""
+    if array.type.bit_width < 64:
+        return True
+    span = pc.min_max(array).as_py()
+    return span["min"] is None or -EXACT_FLOAT < span["min"] <= span["max"] < EXACT_FLOAT
 
 
 def _typed(array: pa.Array) -> Any:
@@ -82,7 +93,7 @@ def _typed(array: pa.Array) -> Any:
 
 def _common(array: pa.Array) -> Any:
     kind = array.type
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         return array.to_numpy(zero_copy_only=False)
     if pa.types.is_timestamp(kind):
         return array.to_pandas()

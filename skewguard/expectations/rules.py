@@ -14,6 +14,7 @@ from typing import Any
 
 from skewguard.errors import nearest
 from skewguard.expectations import great_expectations_import
+from skewguard.expectations.patterns import pattern_problems
 
 TYPE_RULES = frozenset(
     {"expect_column_type_to_be", "expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list"}
@@ -31,6 +32,18 @@ TABLE_COLUMN_RULES = frozenset(
 )
 """Rules on which columns there are: a column that is missing is for them to find."""
 
+SKEW_RULES = frozenset(
+    {
+        "expect_definitions_unchanged",
+        "expect_drift_not_to_be_significant",
+        "expect_freshness_to_be_below",
+        "expect_mismatch_rate_to_be_below",
+        "expect_null_rate_skew_to_be_below",
+        "expect_online_to_match_offline",
+    }
+)
+"""Rules on a comparison frame (``skewguard.expectations.skew``): judged every night, on nothing else."""
+
 _NO_PANDAS = {
     "unexpected_rows_expectation": "write the condition as a column or column-pair expectation",
     "expect_query_results_to_match_comparison": "write the condition as a column or column-pair expectation",
@@ -40,7 +53,8 @@ _NO_PANDAS = {
     "expect_column_values_to_not_match_like_pattern": "use expect_column_values_to_not_match_regex",
     "expect_column_values_to_not_match_like_pattern_list": "use expect_column_values_to_not_match_regex_list",
 }
-_COLUMN_KEYS = ("column", "column_A", "column_B")
+_COLUMN_KEYS = ("column", "column_A", "column_B", "state_column", "cause_column", "as_of_column")
+_COLUMN_LISTS = ("column_list", "entity_columns")
 _COMMON = {"id", "meta", "notes", "result_format", "description", "catch_exceptions", "rendered_content", "severity",
            "windows", "batch_id"}  # fmt: skip
 _EXACT_FLOAT = 2**53
@@ -59,8 +73,9 @@ def columns_of(kind: str, kwargs: Mapping[str, Any]) -> tuple[str, ...]:
     if kind in TABLE_COLUMN_RULES:
         return ()
     names = [kwargs[key] for key in _COLUMN_KEYS if isinstance(kwargs.get(key), str)]
-    listed = kwargs.get("column_list")
-    names += [name for name in listed if isinstance(name, str)] if isinstance(listed, list | tuple) else []
+    for key in _COLUMN_LISTS:
+        listed = kwargs.get(key)
+        names += [name for name in listed if isinstance(name, str)] if isinstance(listed, list | tuple) else []
     names += _condition_columns(kwargs.get("row_condition"))
     return tuple(dict.fromkeys(names))
 
@@ -88,7 +103,7 @@ def resolve(kind: str, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
         raise Problem([f"unknown expectation.{f' Did you mean {near!r}?' if near else ''}"])
     if kind in _NO_PANDAS:
         raise Problem([f"GX has no pandas implementation of it; {_NO_PANDAS[kind]}."])
-    lines = [*_row_condition(kwargs), *_parameters(kwargs), *_bounds(kwargs), *_regexes(kwargs)]
+    lines = [*_row_condition(kwargs), *_parameters(kwargs), *_bounds(kwargs), *pattern_problems(kwargs)]
     if lines:
         raise Problem(lines)
     used = {key: _runnable(key, value) for key, value in kwargs.items()}
@@ -147,19 +162,6 @@ def _comparable(value: Any) -> Any:
     if isinstance(value, int | float):
         return float(value) if isinstance(value, float) or _is_double(value) else None
     return _moment(value)
-
-
-def _regexes(kwargs: Mapping[str, Any]) -> Iterator[str]:
-    found = [("regex", kwargs.get("regex"))]
-    several = kwargs.get("regex_list")
-    if isinstance(several, list):
-        found += [(f"regex_list[{index}]", pattern) for index, pattern in enumerate(several)]
-    for key, pattern in found:
-        if isinstance(pattern, str):
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                yield f"{key}: got {pattern!r}; expected a regular expression of Python's re ({error})."
 
 
 def _moment(value: Any) -> datetime | None:

@@ -81,8 +81,8 @@ class Suite:
 
 
 def suite_path(repo: Path, service: str) -> Path:
-    """Where the suite of a feature service is: ``<repo>/expectations/<service>.json``."""
-    return repo / FOLDER / f"{service}.json"
+    """Where the suite of a feature service is: ``<repo>/expectations/<service>.json``; never in another folder."""
+    return repo / FOLDER / f"{service.replace('/', '%2F')}.json"
 
 
 def load_suite(path: Path) -> Suite:
@@ -91,13 +91,17 @@ def load_suite(path: Path) -> Suite:
     Raises SuiteError naming the file and, for each problem, the expectation and the fix: not JSON, unknown expectation
     or argument, bounds the wrong way round, a regular expression that does not compile, a row condition as text.
     """
+    return parse_suite(read_json(path), str(path))
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in a file; raises SuiteError naming it where it cannot be read, or is none."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError(f"{path}: cannot be read: {error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SuiteError(f"{path}: not JSON: {error}") from error
-    return parse_suite(document, str(path))
 
 
 def parse_suite(document: Any, origin: str = "suite") -> Suite:

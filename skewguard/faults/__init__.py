@@ -109,6 +109,8 @@ FAULTS: dict[str, Fault] = {fault.cause.value: fault for fault in _ALL}
 NO_FAULT: dict[str, str] = {
     Cause.TRANSFORM_DIVERGENCE.value: "an on-demand view's code would have to differ between the two sides",
     Cause.SERVED_BEFORE_KNOWN.value: "seen by replay alone, in what a server logged",
+    Cause.DISTRIBUTION_DRIFT.value: "no value of it is wrong, and it is seen in days of what a server logged",
+    Cause.JOINT_DRIFT.value: "as distribution_drift",
     Cause.STALE_SOURCE.value: "the source stops, and nothing in it is wrong",
     Cause.UNEXPLAINED.value: "what is left when no cause fits",
 }

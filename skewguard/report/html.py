@@ -98,7 +98,10 @@ def write_report(
 
 
 def render_index(
-    runs: Sequence[Run], nights: Mapping[str, Sequence[Night]] | None = None, incidents: Sequence[Incident] = ()
+    runs: Sequence[Run],
+    nights: Mapping[str, Sequence[Night]] | None = None,
+    incidents: Sequence[Incident] = (),
+    data_docs: str | None = None,
 ) -> str:
     """An index page: each service's last nights and open incidents, then the runs in the order given (newest first).
 
@@ -106,6 +109,7 @@ def render_index(
         runs: The runs to list, with links to ``runs/<id>/report.html``.
         nights: By service, its last nights, oldest first.
         incidents: The open incidents of all services, the oldest first.
+        data_docs: Link to Great Expectations' pages, where there are some.
     """
     rows = []
     seen: set[str] = set()
@@ -131,7 +135,7 @@ def render_index(
     title = plural(len(runs), "run")
     services = [_service_row(name, found, incidents) for name, found in sorted((nights or {}).items()) if found]
     page = _environment().get_template("index.html.j2")
-    return page.render(rows=rows, counts=counts, title=title, services=services)
+    return page.render(rows=rows, counts=counts, title=title, services=services, data_docs=data_docs)
 
 
 def _anchor(service: str) -> str:
@@ -168,7 +172,8 @@ def write_index(state: State) -> Path:
     path = state.root / "index.html"
     history = History(state.history)
     nights = {service: history.trend(service, STRIP) for service in history.services()}
-    text = render_index(history.runs(limit=LISTED), nights, history.incidents())
+    data_docs = "data_docs/index.html" if (state.data_docs / "index.html").is_file() else None
+    text = render_index(history.runs(limit=LISTED), nights, history.incidents(), data_docs)
     try:
         state.root.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text)

@@ -73,6 +73,8 @@ def _written(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, float) and (value != value or value in (INF, -INF)):
         return 0.0  # JSON has none of them
+    if isinstance(value, list):
+        return [_written(item) for item in value]
     return value.hex() if isinstance(value, bytes) else value
 
 

@@ -39,27 +39,32 @@ class Outcome:
     observed: Any = None
 
 
-def judge(table: pa.Table, suite: Suite) -> dict[int, Outcome]:
-    """What GX says of every rule of a suite, by position."""
+def judge(table: pa.Table, suite: Suite, detail: str = "COMPLETE") -> dict[int, Outcome]:
+    """What GX says of every rule of a suite, by position; ``detail`` is its result format."""
     outcomes: dict[int, Outcome] = {}
     about_types = [rule for rule in suite.rules if rule.type in TYPE_RULES]
     about_values = [rule for rule in suite.rules if rule.type not in TYPE_RULES]
     for rules, make_frame in ((about_values, value_frame), (about_types, type_frame)):
         if rules:
-            outcomes |= _judged(table, make_frame(table, table.column_names), rules)
+            outcomes |= _judged(table, make_frame(table, table.column_names), rules, detail)
     return outcomes
 
 
-def _judged(table: pa.Table, frame: Any, rules: Sequence[Rule]) -> dict[int, Outcome]:
-    outcomes = _run(table, frame, rules)
-    broken = [rule for rule in rules if outcomes[rule.position].broke]
-    if len(rules) > 1:
-        for rule in broken:  # one that raises takes its neighbours with it
-            outcomes |= _run(table, frame, [rule])
+def _judged(table: pa.Table, frame: Any, rules: Sequence[Rule], detail: str) -> dict[int, Outcome]:
+    outcomes: dict[int, Outcome] = {}
+    left = list(rules)
+    while left:
+        # GX computes the quantiles of one rule for another on the same column, so that these do not run together
+        now = list({(rule.type, rule.columns): rule for rule in reversed(left)}.values())
+        left = [rule for rule in left if rule not in now]
+        outcomes |= _run(table, frame, now, detail)
+        for rule in now:
+            if len(now) > 1 and outcomes[rule.position].broke:  # one that raises takes its neighbours with it
+                outcomes |= _run(table, frame, [rule], detail)
     return outcomes
 
 
-def _run(table: pa.Table, frame: Any, rules: Sequence[Rule]) -> dict[int, Outcome]:
+def _run(table: pa.Table, frame: Any, rules: Sequence[Rule], detail: str) -> dict[int, Outcome]:
     gx = great_expectations_import.load()
     engine = gx.Engine()
     engine.load_batch_data("table", frame)
@@ -67,7 +72,7 @@ def _run(table: pa.Table, frame: Any, rules: Sequence[Rule]) -> dict[int, Outcom
         gx.Configuration(type=rule.type, kwargs=_arguments(table, rule), meta={"position": rule.position})
         for rule in rules
     ]
-    wanted = {"result_format": {"result_format": "COMPLETE"}, "catch_exceptions": True}
+    wanted = {"result_format": {"result_format": detail}, "catch_exceptions": True}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of NumPy about infinities, of pandas about dates

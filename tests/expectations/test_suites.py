@@ -44,6 +44,39 @@ WRONG: list[tuple[Any, str]] = [
         document(entry("expect_column_values_to_match_regex_list", column="x", regex_list=["a", "["])),
         "regex_list[1]: got '['",
     ),
+    (
+        document(entry("expect_column_values_to_match_regex", column="x", regex="^(a+)+$")),
+        "regex: got '^(a+)+$', which may take for ever on some texts: a repeat inside a repeat",
+    ),
+    (
+        document(entry("expect_column_values_to_not_match_regex_list", column="x", regex_list=["a" * 1001])),
+        "1001 characters; at most 1000",
+    ),
+    (
+        document(
+            entry(
+                "expect_column_values_to_match_json_schema",
+                column="x",
+                json_schema={
+                    "properties": {
+                        "a": {"pattern": "(a|aa)+$"},
+                        "b": {"anyOf": [{"$ref": "http://example.org/s.json"}]},
+                    }
+                },
+            )
+        ),
+        "json_schema.properties.b.anyOf[0].$ref: got 'http://example.org/s.json'; expected a reference within",
+    ),
+    (
+        document(
+            entry(
+                "expect_column_values_to_match_json_schema",
+                column="x",
+                json_schema={"patternProperties": {"(": {}}, "properties": {"a": {"pattern": "(a|aa)+$"}}},
+            )
+        ),
+        "json_schema.properties.a.pattern: got '(a|aa)+$', which may take for ever",
+    ),
     (document(between(min_value=1, row_condition="y > 2")), "row_condition: got 'y > 2'; text is evaluated as code"),
     (document(between(min_value=1, row_condition="y > 2", condition_parser="pandas")), "row_condition: got"),
     (

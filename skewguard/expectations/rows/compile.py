@@ -6,7 +6,6 @@ answer, the rule is unsupported, and says so.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -17,6 +16,7 @@ from skewguard.expectations.rows.checks import Node
 from skewguard.expectations.rows.fitting import family, misfit
 from skewguard.expectations.rows.suite import RowRule, RowSuite
 from skewguard.expectations.rows.types import declared_types
+from skewguard.expectations.single import as_single
 from skewguard.expectations.suites import Rule, Suite
 
 NIGHTLY = {
@@ -150,17 +150,7 @@ def _between(column: str, asked: Mapping[str, Any], dtype: str) -> Node:
 def _bound(value: Any, dtype: str) -> Any:
     if isinstance(value, str):
         return _time(value)
-    return single(value) if dtype == "FLOAT" else value
-
-
-def single(value: Any) -> Any:
-    """A number as the nearest float32, as a float; what is beyond every float32 and what is no number as it stands."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    try:
-        return struct.unpack("<f", struct.pack("<f", value))[0]
-    except OverflowError:
-        return value
+    return as_single(value) if dtype == "FLOAT" else value
 
 
 def _time(text: str) -> datetime:
@@ -181,7 +171,7 @@ def _set(inside: bool) -> Callable[[str, Mapping[str, Any], str], Node]:
         kept = [value for value in values if value is not None]  # a missing value is never judged
         if any(not isinstance(value, bool | int | float | str) for value in kept):
             raise _Unsupported("the set holds more than plain values")
-        snapped = [single(value) for value in kept] if dtype == "FLOAT" else kept
+        snapped = [as_single(value) for value in kept] if dtype == "FLOAT" else kept
         return checks.InSet(column, tuple(snapped), inside)
 
     return make
@@ -205,8 +195,6 @@ def _matches(key: str, wanted: bool) -> Callable[[str, Mapping[str, Any], str], 
     def make(column: str, asked: Mapping[str, Any], _dtype: str) -> Node:
         found = asked[key]
         patterns = tuple(found) if isinstance(found, list) else (found,)
-        if not patterns:
-            raise _Unsupported("GX raises where the list of expressions is empty")
         return checks.Matches(column, patterns, asked.get("match_on") == "all", wanted)
 
     return make

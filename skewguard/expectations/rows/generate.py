@@ -18,7 +18,6 @@ from skewguard.expectations.rows.checks import Node
 from skewguard.expectations.rows.fitting import family
 from skewguard.expectations.rows.suite import RowRule, RowSuite
 
-_EXACT_FLOAT = 2**53
 _KEYS = {"number": "NAN", "time": "NAT"}
 
 
@@ -53,12 +52,6 @@ class Names:
         """The value is missing."""
         name = self.value(column)
         return f"({name} is None or {name} != {name})" if self.is_float(column) else f"{name} is None"
-
-    def wide(self, column: str, others: Sequence[Any]) -> str:
-        """The value, as a float where NumPy would make it one: a whole number beside a float beyond 2^53."""
-        name = self.value(column)
-        floats = any(isinstance(other, float) and abs(other) >= _EXACT_FLOAT for other in others)
-        return f"float({name})" if floats and self.dtypes[column] == "INT64" else name
 
 
 def row_function(
@@ -148,15 +141,32 @@ def _column_lines(column: str, found: Sequence[tuple[int, Node]], names: Names, 
     outside = [f"bad |= {absent}"] if absent else []
     if tally and skip:
         outside.append(f"skip |= {skip}")
+    ranges = [check for _, check in found if not isinstance(check, checks.Missing)]
+    if names.is_float(column) and len(inside) == 2 and isinstance(ranges[0], checks.Between):
+        yield from _range_lines(names.value(column), inside, outside)
+    else:
+        yield from _split_lines(names.present(column), names.missing(column), inside, outside)
+
+
+def _split_lines(present: str, missing: str, inside: Sequence[str], outside: Sequence[str]) -> Iterator[str]:
     if inside:
-        yield f"if {names.present(column)}:"
+        yield f"if {present}:"
         yield from _indented(inside)
-        if outside:
-            yield "else:"
-            yield from _indented(outside)
-    elif outside:
-        yield f"if {names.missing(column)}:"
+    if outside:
+        yield "else:" if inside else f"if {missing}:"
         yield from _indented(outside)
+
+
+def _range_lines(value: str, inside: Sequence[str], outside: Sequence[str]) -> Iterator[str]:
+    """One range on a float: NaN lies in none, so that it need be looked for only where a value lies outside."""
+    wrong = inside[0].removeprefix("if ").removesuffix(":")
+    if not outside:
+        yield from (f"if {value} is not None and {wrong} and {value} == {value}:", inside[1])
+        return
+    yield f"if {value} is None:"
+    yield from _indented(outside)
+    yield f"elif {wrong}:"
+    yield from _indented([f"if {value} == {value}:", inside[1], "else:", *_indented(outside)])
 
 
 # One column: what is wrong with a value that is there; True for every value
@@ -169,21 +179,13 @@ def _range(value: str, check: Any, names: Names) -> str:
 
 
 def _between(check: Any, names: Names) -> str:
-    return _range(names.wide(check.column, (check.low, check.high)), check, names)
+    return _range(names.value(check.column), check, names)
 
 
 def _in_set(check: Any, names: Names) -> str | bool:
     if not check.values:
         return True if check.inside else "False"
-    # pandas compares with floats as soon as there is one, but only beside numbers
-    numbers = all(isinstance(value, int | float) for value in check.values)
-    value = names.wide(check.column, check.values if numbers else ())
-    members = _floats(check.values) if value.startswith("float(") else check.values
-    return f"{value} {'not in' if check.inside else 'in'} {names.constant(frozenset(members))}"
-
-
-def _floats(values: Sequence[Any]) -> list[float]:
-    return [float(value) for value in values]
+    return f"{names.value(check.column)} {'not in' if check.inside else 'in'} {names.constant(frozenset(check.values))}"
 
 
 def _text(column: str, names: Names) -> str:
@@ -238,30 +240,22 @@ def _ignored(columns: Sequence[str], ignore: str, names: Names) -> str | None:
     return " or ".join(missing) if ignore in ("either_value_is_missing", "any_value_is_missing") else None
 
 
-def _comparable(column: str, others: Sequence[str], names: Names) -> str:
-    """A value; a whole number as a float where it meets one, because NumPy compares them so."""
-    mixed = names.dtypes[column] == "INT64" and any(names.is_float(other) for other in others)
-    return f"float({names.value(column)})" if mixed else names.value(column)
-
-
 def _pair_equal(check: Any, names: Names) -> tuple[str | None, str]:
     a, b = check.column_a, check.column_b
-    equal = f"{_comparable(a, (b,), names)} == {_comparable(b, (a,), names)}"
+    equal = f"{names.value(a)} == {names.value(b)}"
     return _ignored((a, b), check.ignore, names), f"not ({names.present(a)} and {names.present(b)} and {equal})"
 
 
 def _pair_greater(check: Any, names: Names) -> tuple[str | None, str]:
     a, b = check.column_a, check.column_b
     sign = ">=" if check.or_equal else ">"
-    above = f"{_comparable(a, (b,), names)} {sign} {_comparable(b, (a,), names)}"
+    above = f"{names.value(a)} {sign} {names.value(b)}"
     return _ignored((a, b), check.ignore, names), f"not ({names.present(a)} and {names.present(b)} and {above})"
 
 
 def _pair_in_set(check: Any, names: Names) -> tuple[str | None, str]:
     a, b = check.column_a, check.column_b
-    keys = [
-        f"(None if {names.missing(one)} else {_comparable(one, (other,), names)})" for one, other in ((a, b), (b, a))
-    ]
+    keys = [f"(None if {names.missing(column)} else {names.value(column)})" for column in (a, b)]
     pairs = names.constant(frozenset(check.pairs))
     return _ignored((a, b), check.ignore, names), f"({keys[0]}, {keys[1]}) not in {pairs}"
 
@@ -269,9 +263,9 @@ def _pair_in_set(check: Any, names: Names) -> tuple[str | None, str]:
 def _sum_equals(check: Any, names: Names) -> tuple[str | None, str]:
     columns = check.column_list
     there = " and ".join(names.present(column) for column in columns)
-    total = " + ".join(_comparable(column, columns, names) for column in columns)
     # in the order of the columns, as NumPy adds a row of a frame up
-    wrong = f"not ({there} and float({total}) == {names.constant(float(check.total))})"
+    total = " + ".join(names.value(column) for column in columns)
+    wrong = f"not ({there} and {total} == {names.constant(check.total)})"
     return _ignored(columns, check.ignore, names), wrong
 
 
@@ -279,7 +273,7 @@ def _all_equal(check: Any, names: Names) -> tuple[str | None, str]:
     first, *rest = check.column_list
     parts = []
     for other in rest:
-        equal = f"{_comparable(first, (other,), names)} == {_comparable(other, (first,), names)}"
+        equal = f"{names.value(first)} == {names.value(other)}"
         there = f"{names.present(first)} and {names.present(other)} and {equal}"
         parts.append(f"(({there}) or ({names.missing(first)} and {names.missing(other)}))")
     wrong = f"not ({' and '.join(parts)})" if parts else "False"
@@ -288,12 +282,9 @@ def _all_equal(check: Any, names: Names) -> tuple[str | None, str]:
 
 def _all_different(check: Any, names: Names) -> tuple[str | None, str]:
     columns = check.column_list
-    families = {family(names.dtypes[column]) for column in columns}
-    others = columns if families == {"number"} else ()
     keys = [
-        f"({_KEYS.get(family(names.dtypes[one]), 'None')} if {names.missing(one)} "
-        f"else {_comparable(one, others, names)})"
-        for one in columns
+        f"({_KEYS.get(family(names.dtypes[column]), 'None')} if {names.missing(column)} else {names.value(column)})"
+        for column in columns
     ]
     wrong = f"length({{{', '.join(keys)}}}) < {len(columns)}"
     return _ignored(columns, check.ignore, names), wrong
@@ -323,10 +314,9 @@ def condition_text(node: Any, names: Names) -> str:
 
 
 def _compare(node: checks.Compare, names: Names) -> str:
-    value = names.wide(node.column, node.parameters)
+    value = names.value(node.column)
     if node.operator in ("IN", "NOT_IN"):
-        members = _floats(node.parameters) if value.startswith("float(") else node.parameters
-        test = f"{value} {'in' if node.operator == 'IN' else 'not in'} {names.constant(frozenset(members))}"
+        test = f"{value} {'in' if node.operator == 'IN' else 'not in'} {names.constant(frozenset(node.parameters))}"
     else:
         test = f"{value} {node.operator} {names.constant(node.parameters[0])}"
     if node.operator in ("!=", "NOT_IN"):

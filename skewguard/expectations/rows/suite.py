@@ -105,8 +105,7 @@ class RowSuite:
         if isinstance(data, Mapping) and data.get("format") != FORMAT:
             raise reading.refuse("format", data.get("format"), f"{FORMAT}; compile the suite again")
         found = reading.mapping(data, "row rules", _SUITE_KEYS)
-        body = {key: value for key, value in found.items() if key != "digest"}
-        if digest(body) != found["digest"]:
+        if _digest(found) != found["digest"]:
             raise reading.refuse("digest", found["digest"], "that of the content; the file was changed or cut off")
         columns = reading.several(reading.text)(found["columns"], "columns")
         dtypes = reading.several(reading.text)(found["dtypes"], "dtypes")
@@ -127,6 +126,13 @@ class RowSuite:
 
 
 _SUITE_KEYS = ("format", "name", "suite_digest", "dtypes_digest", "columns", "dtypes", "rules", "digest")
+
+
+def _digest(data: Mapping[str, Any]) -> str:
+    try:
+        return digest({key: value for key, value in data.items() if key != "digest"})
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"row rules: not plain JSON data ({error}); compile the suite again.") from error
 
 
 def _rule(data: Any, place: str) -> RowRule:

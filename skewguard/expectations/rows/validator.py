@@ -21,7 +21,8 @@ class RowValidator:
 
     A row is a sequence of values in the order of ``columns``: int, float, str, bool, bytes, list, datetime with its
     zone, None. A mask has bit i set where the i-th of ``rules`` is violated, and bit ``len(rules) + i`` where that rule
-    broke, that is, raised; 0 is a row with which all is well. A rule that breaks leaves its neighbours judged.
+    broke, that is, raised (``broken_mask`` has all of these); 0 is a row with which all is well. A rule that breaks
+    leaves its neighbours judged.
     """
 
     check: Callable[[Values], int]
@@ -36,6 +37,7 @@ class RowValidator:
         self.suite = suite
         self.columns = suite.columns
         self.rules = suite.row_rules
+        self.broken_mask = ((1 << len(self.rules)) - 1) << len(self.rules)
         numbered = list(enumerate(self.rules))
         strict = [(bit, rule) for bit, rule in numbered if rule.mostly > 0]
         self._strict = [bit for bit, _ in strict]

@@ -1,0 +1,189 @@
+"""What a suite is run on: an Arrow table, Parquet files, or a DuckDB relation; the schema, SQL to read it, columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from skewguard.errors import BadInputError, StoreUnavailableError
+from skewguard.expectations.sql.columns import Column, Facts, Kind, kind_of
+
+Source: TypeAlias = pa.Table | str | Path | Sequence[str | Path] | duckdb.DuckDBPyRelation
+_VIEW = "rows_of_the_suite"
+
+
+@dataclass(frozen=True)
+class Attached:
+    """Rows that a connection knows: ``sql`` selects them as ``c<position>``; ``facts``: what is known unasked."""
+
+    sql: str
+    facts: Callable[[Column], Facts | None]
+
+
+class TableSource:
+    """An Arrow table."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+        self.schema: pa.Schema = table.schema
+
+    def attach(self, con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> Attached:
+        """Make the columns known to a connection."""
+        arrays = [_readable(self._table.column(column.position)) for column in columns]
+        con.register(_VIEW, pa.table(arrays, names=[column.sql for column in columns]))
+        return Attached(f"SELECT * FROM {_VIEW}", self._facts)
+
+    def _facts(self, column: Column) -> Facts | None:
+        values = self._table.column(column.position)
+        if pa.types.is_dictionary(column.type):
+            return None
+        facts = Facts(column, len(values), values.null_count)
+        if column.kind is not Kind.WHOLE or column.is_narrow:
+            return facts
+        span = pc.min_max(values).as_py()
+        return replace(facts, low=span["min"], high=span["max"])
+
+    def rows(self) -> int:
+        """The number of rows."""
+        return int(self._table.num_rows)
+
+    def read(self, names: Iterable[str]) -> pa.Table:
+        """The columns of these names; of no names, the rows all the same."""
+        return self._table.select(list(names))
+
+
+class ParquetSource:
+    """Parquet files of one schema, in their order."""
+
+    def __init__(self, paths: Sequence[str | Path]) -> None:
+        self._paths = [str(path) for path in paths]
+        if not self._paths:
+            raise BadInputError("source", "no Parquet file", "at least one")
+        files = [_opened(path) for path in self._paths]
+        self._metadata = [file.metadata for file in files]
+        schemas = [file.schema_arrow for file in files]
+        self.schema = schemas[0]
+        for path, schema in zip(self._paths, schemas, strict=True):
+            if not schema.equals(self.schema):
+                raise BadInputError(path, f"another schema than {self._paths[0]}", "files of one schema")
+
+    def attach(self, con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> Attached:
+        """Make the columns known to a connection."""
+        con.execute("SET VARIABLE paths_of_the_suite = $paths", {"paths": self._paths})
+        every = ", ".join(f"c{position}" for position in range(len(self.schema)))
+        names = ", ".join(column.sql for column in columns)
+        files = "read_parquet(getvariable('paths_of_the_suite'), hive_partitioning = false)"
+        return Attached(f"SELECT {names} FROM {files} AS files({every})", self._facts)
+
+    def _facts(self, column: Column) -> Facts | None:
+        """From the statistics in the files, where they are complete."""
+        signed = pa.types.is_signed_integer(column.type)
+        if column.kind is Kind.WHOLE and not signed:
+            return None
+        facts: Facts | None = Facts(column, self.rows())
+        for metadata in self._metadata:
+            if metadata.num_columns != len(self.schema):
+                return None
+            for group in range(metadata.num_row_groups):
+                part = metadata.row_group(group).column(column.position)
+                facts = None if facts is None else _with_statistics(facts, part.statistics, part.num_values)
+        return facts
+
+    def rows(self) -> int:
+        """The number of rows."""
+        return sum(int(metadata.num_rows) for metadata in self._metadata)
+
+    def read(self, names: Iterable[str]) -> pa.Table:
+        """The columns of these names; of no names, the rows all the same."""
+        wanted = list(names)
+        tables = [pq.ParquetFile(path).read(columns=wanted) for path in self._paths]
+        return pa.concat_tables(tables).select(wanted)
+
+
+def open_source(source: Source) -> TableSource | ParquetSource:
+    """The source that is given. Raises BadInputError, StoreUnavailableError for a file that cannot be read."""
+    if isinstance(source, pa.Table):
+        opened: TableSource | ParquetSource = TableSource(source)
+    elif isinstance(source, duckdb.DuckDBPyRelation):
+        opened = TableSource(_arrow(source))
+    elif isinstance(source, str | Path):
+        opened = ParquetSource([source])
+    elif isinstance(source, Sequence) and all(isinstance(path, str | Path) for path in source):
+        opened = ParquetSource(source)
+    else:
+        raise BadInputError(
+            "source", type(source).__name__, "an Arrow table, the path of a Parquet file, a list of such, or a relation"
+        )
+    names = opened.schema.names
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise BadInputError("table", f"two columns named {twice[0]!r}", "column names that differ")
+    return opened
+
+
+def columns_of(source: TableSource | ParquetSource) -> dict[str, Column]:
+    """The source's columns by name, in its order."""
+    cut = isinstance(source, ParquetSource)
+    return {
+        field.name: Column(field.name, position, field.type, opaque=_is_opaque(field.type, from_file=cut))
+        for position, field in enumerate(source.schema)
+    }
+
+
+def _is_opaque(kind: pa.DataType, *, from_file: bool) -> bool:
+    """Whether DuckDB cannot read the type, or reads it and cuts its values."""
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return from_file and kind.tz is not None
+    if kind_of(kind) is Kind.OTHER:
+        tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_decimal128, pa.types.is_boolean)
+        return not any(test(kind) for test in tests) and not _is_plain_list(kind)
+    return False
+
+
+def _is_plain_list(kind: pa.DataType) -> bool:
+    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return listed and kind_of(kind.value_type) is not Kind.OTHER and not pa.types.is_float16(kind.value_type)
+
+
+def _readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_float16(kind):
+        return column.cast(pa.float32())
+    if pa.types.is_timestamp(kind) and kind.unit == "ns" and kind.tz is not None:
+        return column.cast(pa.timestamp("ns"))  # with a zone DuckDB would cut to microseconds; the instant is the same
+    return column
+
+
+def _with_statistics(facts: Facts, found: Any, values: int) -> Facts | None:
+    """The facts, and those of one more row group; None where its statistics do not tell."""
+    if found is None or not found.has_null_count:
+        return None
+    facts = replace(facts, nulls=facts.nulls + found.null_count)
+    if facts.column.kind is not Kind.WHOLE or found.null_count == values:
+        return facts
+    if not found.has_min_max:
+        return None
+    low = found.min if facts.low is None else min(facts.low, found.min)
+    high = found.max if facts.high is None else max(facts.high, found.max)
+    return replace(facts, low=low, high=high)
+
+
+def _opened(path: str) -> Any:
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError as error:
+        raise BadInputError("source", f"{path!r}, which is not there", "a Parquet file") from error
+    except (OSError, pa.ArrowInvalid) as error:
+        raise StoreUnavailableError(path, str(error)) from error
+
+
+def _arrow(relation: duckdb.DuckDBPyRelation) -> Any:
+    found = relation.arrow()
+    return found if isinstance(found, pa.Table) else found.read_all()
