@@ -225,3 +225,7 @@ def test_wrong_rows_go_before_drift() -> None:
     wrong = Finding("parity", Cause.TYPE_CAST, "v", "f", 1, 100, 0, 0.1, "a wrong row")
     decision = decide([drift, CheckResult("parity", "ok", (wrong,), 100, 100)], Policy().for_service("s"))
     assert [f.cause for f in decision.findings] == [Cause.TYPE_CAST, Cause.DISTRIBUTION_DRIFT]
+    both = check_distribution(Night([against(normal(3_000, 0.3))], Seen(1e-30, 0.99)), Drift())
+    told = decide([both], Policy().for_service("s")).findings
+    assert [f.cause for f in told] == [Cause.DISTRIBUTION_DRIFT, Cause.JOINT_DRIFT]
+    assert told[0].rate < told[1].rate
