@@ -156,6 +156,8 @@ def test_rows_that_expired_as_wholes_are_one_finding_of_their_view() -> None:
     assert "without a value now: 20 NULL_VALUE, 200 OUTSIDE_MAX_AGE; before: 20 NULL_VALUE" in rows.message
     assert (moved.feature, moved.evidence["part"]) == ("ccc", "values")  # and of it alone, what else moved
     assert (other.feature, other.evidence["part"]) == ("dddd", "nulls")  # as many rows too few, of its own
+    assert [(s.feature, s.part) for s in result.drift][1:3] == [("bb", "nulls"), ("ccc", "values")]
+    assert result.drift[2].effect == pytest.approx(moved.rate, abs=0.001)
     assert result.decides("v", "a")
     assert result.decides("v", None)
     assert len(result.drift) == 4
