@@ -47,6 +47,13 @@ def exact_frame(table: pa.Table, columns: Iterable[str] | None = None) -> pd.Dat
     return frame
 
 
+def holds_objects(kind: pa.DataType) -> bool:
+    """Whether a column of this type is one of Python objects in either frame: text, bytes, lists."""
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    numbers = pa.types.is_integer(inner) or pa.types.is_floating(inner) or pa.types.is_boolean(inner)
+    return not (numbers or pa.types.is_temporal(inner))
+
+
 def _frame(table: pa.Table, columns: Iterable[str], convert: Any) -> pd.DataFrame:
     import pandas as pd
 

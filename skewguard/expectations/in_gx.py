@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 
 from skewguard.expectations import great_expectations_import
-from skewguard.expectations.frames import exact_frame, type_frame, value_frame
+from skewguard.expectations.frames import exact_frame, holds_objects, type_frame, value_frame
 from skewguard.expectations.outcome import PARTIAL, Outcome
 from skewguard.expectations.rules import SKEW_RULES, TABLE_COLUMN_RULES, TYPE_RULES
 from skewguard.expectations.single import as_single
@@ -40,9 +40,9 @@ def run_in_gx(source: Readable, rules: Sequence[Rule]) -> dict[int, Outcome]:
     """What GX says of each rule, by position."""
     outcomes: dict[int, Outcome] = {}
     by_schema = [rule for rule in rules if rule.type in _BY_SCHEMA]
-    about_types = [rule for rule in rules if rule.type in TYPE_RULES - _BY_SCHEMA]
+    about_types = [rule for rule in rules if _is_about_dtype(source.schema, rule)]
     about_sides = [rule for rule in rules if rule.type in SKEW_RULES]
-    about_values = [rule for rule in rules if rule.type not in TYPE_RULES | SKEW_RULES]
+    about_values = [rule for rule in rules if rule not in [*by_schema, *about_types, *about_sides]]
     singles = frozenset(f.name for f in source.schema if f.type in (pa.float32(), pa.float16()))
     if by_schema:
         empty = source.schema.empty_table()
@@ -52,6 +52,11 @@ def run_in_gx(source: Readable, rules: Sequence[Rule]) -> dict[int, Outcome]:
             names = _needed(source, company)
             outcomes |= _run(make_frame(source.read(names), names), company, singles)
     return outcomes | {rule.position: Outcome(False, trouble=_CONFUSED) for rule in rules if _is_confused(rule.columns)}
+
+
+def _is_about_dtype(schema: pa.Schema, rule: Rule) -> bool:
+    """Whether GX looks at the dtype alone. Of objects it looks at each, and at the values of the row condition."""
+    return rule.type in TYPE_RULES - _BY_SCHEMA and not holds_objects(schema.field(rule.kwargs["column"]).type)
 
 
 _CONFUSED = "GX takes columns whose names differ in case only for one column"
