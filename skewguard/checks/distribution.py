@@ -6,14 +6,14 @@ An alarm is a difference that is sure (over all tests of the night) and far enou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from skewguard.causes.catalogue import CATALOGUE
 from skewguard.drift.alarms import level_of, q_values
 from skewguard.drift.column import compare_column
 from skewguard.drift.findings import CHECK, drift_findings
-from skewguard.drift.judging import Comparison, Limits, judge
+from skewguard.drift.judging import Comparison, Limits, floor_of, judge
 from skewguard.findings import Cause, CheckResult, DriftStats, Finding
 
 DRIFT_STATUSES = {
@@ -67,7 +67,11 @@ def check_distribution(night: Night, limits: Limits) -> CheckResult:
         judge(c, found, (chance, q, level / max(tests, 1), level), limits)
         for c, found, chance, q in zip(night.comparisons, compared, chances, adjusted, strict=False)
     ]
-    findings = drift_findings(judged, limits)
+    findings, moved = drift_findings(judged, limits)
+    for place, part in moved.items():  # what its finding tells of a feature
+        one = judged[place]
+        told = replace(one.stats, part=part.name, effect=part.effect, min_effect=floor_of(part.name, limits))
+        judged[place] = replace(one, stats=told)
     if night.joint is not None and adjusted[-1] <= level and night.joint.auc >= limits.min_auc:
         findings.append(_joint_finding(night.joint, adjusted[-1], level, limits))
     whole = [one for one in judged if not one.comparison.slice]

@@ -13,11 +13,12 @@ from skewguard.findings import Cause, DriftStats, Finding
 CHECK = "distribution"
 
 
-def drift_findings(judged: Sequence[Judged], limits: Limits) -> list[Finding]:
+def drift_findings(judged: Sequence[Judged], limits: Limits) -> tuple[list[Finding], dict[int, Part]]:
     """One finding a feature that drifted anywhere, told by its furthest comparison; of all rows before slices.
 
     Where several features of a view lack as many values for the same reasons, whole rows are missing or expired: that
-    is one finding of the view, and of these features what else moved.
+    is one finding of the view, and of these features what else moved. With the part that each finding of a feature
+    tells, by the place of its comparison in ``judged``.
     """
     by_feature: dict[tuple[str, str], list[Judged]] = {}
     for one in judged:
@@ -33,12 +34,15 @@ def drift_findings(judged: Sequence[Judged], limits: Limits) -> list[Finding]:
             rows.setdefault(_lacking(one.comparison), []).append(one)
     shared = [group for group in rows.values() if len(group) > 1]
     gone = {id(one) for group in shared for one in group}
+    places = {id(one): place for place, one in enumerate(judged)}
     found = [_rows_finding(group) for group in shared]
+    moved: dict[int, Part] = {}
     for one, group in told:
         parts = [part for part in one.far if id(one) not in gone or part.name not in ("nulls", "statuses")]
         if parts:
             found.append(_finding(one, parts[0], group, limits))
-    return found
+            moved[places[id(one)]] = parts[0]
+    return found, moved
 
 
 def _lacking(comparison: Comparison) -> tuple[Any, ...]:

@@ -36,7 +36,7 @@ def judge_suite(source: Source, suite: Suite) -> tuple[tuple[Judged, ...], int]:
     """
     opened = open_source(source)
     require_columns(opened.schema.names, suite)
-    columns = columns_of(opened)
+    columns = columns_of(opened, suite.columns)
     plan = plan_suite(suite, columns)
     in_sql = _in_sql(opened, plan)
     left = {plan.rule.position: plan.reason for plan in plan.by("gx")}

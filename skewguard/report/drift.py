@@ -31,7 +31,6 @@ _STATUS_CLASS = {"drifted": "warn", "small": "none", "same": "none", "inconclusi
 _AGAINST = {"contract": "the contract's training set", "nights": "the nights before"}
 _PARTS = {
     "values": "moved to other values",
-    "nulls": "gained or lost their value",
     "unseen": "hold unseen values",
     "statuses": "have no value for another reason",
 }
@@ -130,6 +129,7 @@ def _told(drift: Sequence[DriftStats], detail: Detail) -> list[tuple[DriftStats,
 def told_with_charts(check: CheckResult, detail: Detail) -> list[DriftStats]:
     """The drifted comparisons that have a chart on the page: the worst of each feature."""
     drifted = [stats for stats, _ in _by_feature(check.drift) if stats.status == "drifted"]
+    drifted.sort(key=lambda stats: stats.part in ("nulls", "statuses"))  # of which a chart of values tells nothing
     features = {(stats.view, stats.feature) for stats in drifted if not stats.slice}
     return [s for s in drifted if not s.slice or (s.view, s.feature) not in features][: detail.charts]
 
@@ -184,7 +184,7 @@ def _panel(anchor: str, stats: DriftStats, run: Run, nights: Sequence[Night]) ->
         name=name,
         dtype=clean(stats.dtype),
         against=_AGAINST.get(stats.against, clean(stats.against)),
-        told=f"{percent(stats.effect)} of rows{_where(stats)} {_PARTS.get(stats.part, clean(stats.part))}.",
+        told=f"{percent(stats.effect)} of rows{_where(stats)} {_what(stats)}.",
         facts=facts,
         histogram=svg.histogram(name, stats.labels, stats.reference, stats.current, sides=("reference", "now")),
         trend=svg.rate_strip(name, rates, STRIP, what="effect")
@@ -192,6 +192,14 @@ def _panel(anchor: str, stats: DriftStats, run: Run, nights: Sequence[Night]) ->
         else Markup(""),
         measures=tuple((clean(measure), f"{value:.4g}") for measure, value in sorted(stats.measures.items())),
     )
+
+
+def _what(stats: DriftStats) -> str:
+    """What happened to the rows of an effect."""
+    if stats.part != "nulls":
+        return _PARTS.get(stats.part, clean(stats.part))
+    fewer = stats.current_nulls * stats.reference_rows > stats.reference_nulls * stats.current_rows
+    return "lost their value" if fewer else "gained a value"
 
 
 def _joined(stats: DriftStats, run: Run) -> tuple[tuple[str, str], ...]:

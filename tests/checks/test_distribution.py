@@ -156,6 +156,8 @@ def test_rows_that_expired_as_wholes_are_one_finding_of_their_view() -> None:
     assert "without a value now: 20 NULL_VALUE, 200 OUTSIDE_MAX_AGE; before: 20 NULL_VALUE" in rows.message
     assert (moved.feature, moved.evidence["part"]) == ("ccc", "values")  # and of it alone, what else moved
     assert (other.feature, other.evidence["part"]) == ("dddd", "nulls")  # as many rows too few, of its own
+    assert [(s.feature, s.part) for s in result.drift][1:3] == [("bb", "nulls"), ("ccc", "values")]
+    assert result.drift[2].effect == pytest.approx(moved.rate, abs=0.001)
     assert result.decides("v", "a")
     assert result.decides("v", None)
     assert len(result.drift) == 4
@@ -225,3 +227,7 @@ def test_wrong_rows_go_before_drift() -> None:
     wrong = Finding("parity", Cause.TYPE_CAST, "v", "f", 1, 100, 0, 0.1, "a wrong row")
     decision = decide([drift, CheckResult("parity", "ok", (wrong,), 100, 100)], Policy().for_service("s"))
     assert [f.cause for f in decision.findings] == [Cause.TYPE_CAST, Cause.DISTRIBUTION_DRIFT]
+    both = check_distribution(Night([against(normal(3_000, 0.3))], Seen(1e-30, 0.99)), Drift())
+    told = decide([both], Policy().for_service("s")).findings
+    assert [f.cause for f in told] == [Cause.DISTRIBUTION_DRIFT, Cause.JOINT_DRIFT]
+    assert told[0].rate < told[1].rate

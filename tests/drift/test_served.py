@@ -50,20 +50,20 @@ def alarms(result: CheckResult) -> set[tuple[str, str | None]]:
 
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory: pytest.TempPathFactory) -> object:
-    """A contract over days 1 to 3; clean nights 4 to 7, night 8 with three changes, 9 with a broken relation, 10 asked
-    for a tenth of members that nobody knows, and a tenth that came last too long ago.
+    """A contract over days 1 to 3; clean nights 4 to 7, night 8 with three changes, 9 with a broken relation, 10 also
+    asked for 150 members that nobody knows, and 150 that came last on day 6, longer ago than the TTL.
     """
     with EmbeddedRedis() as redis:
         changes: dict[int, Change] = {8: all_at_once, 9: uncorrelated}
         days = [day_of(n, MEMBERS, changes.get(n, lambda frame, _: frame)) for n in range(1, 11)]
-        days[6:] = [day[day["member_id"] > "m00149"] for day in days[6:]]
+        days.append(day_of(6, 2150).iloc[2000:])
         folder = write_days(tmp_path_factory.mktemp("members") / "repo", redis.connection_string, days)
         guard = guard_at(folder, 4)
         guard.feast.apply()
         guard.training_set(training_rows([1, 2, 3], MEMBERS), SERVICE)
         for night in range(4, 10):
             serve_night(folder, night, list(range(MEMBERS)))
-        serve_night(folder, 10, [*range(MEMBERS), *range(9000, 9150)])
+        serve_night(folder, 10, [*range(MEMBERS), *range(2000, 2150), *range(9000, 9150)])
         yield folder
 
 

@@ -31,7 +31,7 @@ from skewguard.expectations.sql.columns import NUMBERS, Column, Facts, Kind
 from skewguard.expectations.sql.conditions import condition
 from skewguard.expectations.sql.context import Compile, Context, NotCompiled, bounds, members, present
 from skewguard.expectations.sql.outcomes import Limits, between_outcome
-from skewguard.expectations.sql.values import as_count, grouped, require_number
+from skewguard.expectations.sql.values import as_count, grouped, require_number, whole
 from skewguard.expectations.suites import Rule
 
 _EPSILON = 2.0**-52
@@ -52,7 +52,7 @@ def _extreme(function: str) -> Compile:
             limits = Limits(low, high, bool(rule.resolved.get("strict_min")), bool(rule.resolved.get("strict_max")))
         else:
             limits = limits_of(rule, column)
-        real = column.present if column.kind is Kind.REAL else None
+        real = column.present if column.nan else None
         about, ask = About(column), total(f"{function}({column.value})", both(condition(rule, context), real))
 
         def judging() -> Judging:
@@ -152,44 +152,45 @@ def _stdev(rule: Rule, context: Context) -> Callable[[], Judging]:
     limits = limits_of(rule, column)
 
     def judging() -> Judging:
-        near = Centre(column.value)
-        centre = (yield [near])[near]
-        apart, domain = f"({column.value} - {context.bind(centre)})", both(where, column.present)
-        asks = [total(f"sum({apart})", domain), total(f"sum({apart} * {apart})", domain)]
-        got, found = yield from _beside(_summed(column, where), asks)
-        if found.rows < 2:
+        about, near = About(column), Centre(column)
+        first = yield [about, near]
+        _refuse_wide(first[about])
+        centre = first[near]
+        rows, shift, squares = yield from _apart(column, where, context.bind(centre))
+        if rows < 2:
             return between_outcome(None, limits)
-        shift, squares = (float(got[ask]) for ask in asks)
         if not math.isfinite(squares):
-            raise LeftToGx("squares beyond every double")
-        around = squares - shift * shift / found.rows
+            raise LeftToGx("infinities, or squares beyond every double")
+        around = squares - shift * shift / rows
         if around < squares / 100:  # the first rows told little of the rest; once more from their true mean
-            again = f"({column.value} - {context.bind(float(found.sum) / found.rows)})"
-            ask = total(f"sum({again} * {again})", domain)
-            around = float((yield [ask])[ask])
-        deviation = math.sqrt(around / (found.rows - 1))
-        errors = 200 * (found.rows + 4) * _EPSILON * deviation + found.slack / found.rows
-        return _sure(deviation, limits, errors)
+            _, _, around = yield from _apart(column, where, context.bind(centre + shift / rows))
+        deviation = math.sqrt(around / (rows - 1))
+        size = abs(centre) + math.sqrt(squares / rows)  # at least the mean of the values without their sign
+        return _sure(deviation, limits, 2 * (rows + 4) * _EPSILON * (100 * deviation + size))
 
     return judging
 
 
-def _beside(
-    sums: Generator[Sequence[Ask], Answers, _Sums], asks: Sequence[Ask]
-) -> Generator[Sequence[Ask], Answers, tuple[Answers, _Sums]]:
-    """The sums, and what is asked beside them in the same round."""
-    first = got = yield [*next(sums), *asks]
-    try:
-        while True:
-            got = yield sums.send(got)
-    except StopIteration as finished:
-        return first, finished.value
+def _apart(
+    column: Column, where: str | None, centre: str
+) -> Generator[Sequence[Ask], Answers, tuple[int, float, float]]:
+    """(Rows with a value, the sum of what lies between each and the centre, the sum of its squares)."""
+    apart = f"({column.value} - {centre})"
+    for domain in (where, both(where, column.present)):  # NaN is left out only where there is any
+        asks = [
+            total(part, both(domain)) for part in (f"count({column.sql})", f"sum({apart})", f"sum({apart} * {apart})")
+        ]
+        got = yield asks
+        rows, shift, squares = (got[ask] or 0 for ask in asks)
+        if not (column.nan and math.isnan(squares)):
+            break
+    return rows, float(shift), float(squares)
 
 
 def _median(rule: Rule, context: Context) -> Callable[[], Judging]:
     column, where = context.of_kind(rule, *NUMBERS), condition(rule, context)
     limits = limits_of(rule, column)
-    about, ask = About(column), Ranked(column.value, both(where, column.present), _middle)
+    about, ask = About(column), Ranked(column.value, both(where, column.present), _middle, whole(column, where))
 
     def judging() -> Judging:
         got = yield [about, ask]
@@ -218,7 +219,7 @@ def _quantiles(rule: Rule, context: Context) -> Callable[[], Judging]:
         # pandas makes percentages of quantiles, and NumPy quantiles of these
         return [round((rows - 1) * (q * 100.0 / 100.0)) for q in quantiles]
 
-    about, ask = About(column), Ranked(column.value, both(where, column.present), nearest)
+    about, ask = About(column), Ranked(column.value, both(where, column.present), nearest, whole(column, where))
 
     def judging() -> Judging:
         got = yield [about, ask]
@@ -257,10 +258,10 @@ def _distinct_share(rule: Rule, context: Context) -> Callable[[], Judging]:
 def _of_groups(rule: Rule, context: Context, statistic: Callable[[int, int], float]) -> Callable[[], Judging]:
     column, limits = context.of_kind(rule, *(kind for kind in Kind if kind is not Kind.OTHER)), limits_of(rule)
     where = condition(rule, context)
-    domain, there = both(where, column.present), present(column, where)
+    there = present(column, where)
 
     def judging() -> Judging:
-        groups = yield from grouped(column, domain)
+        groups = yield from grouped(column, where)
         got = yield [groups, there]
         return between_outcome(statistic(got[groups][0], got[there]), limits)
 
@@ -287,10 +288,10 @@ def _of_values(verdict: Verdict) -> Compile:
     def compile_rule(rule: Rule, context: Context) -> Callable[[], Judging]:
         column = context.of_kind(rule, *NUMBERS, Kind.TEXT, Kind.BOOL)
         wanted, ties = members(rule, column), bool(rule.kwargs.get("ties_okay"))
-        domain = both(condition(rule, context), column.present)
+        where = condition(rule, context)
 
         def judging() -> Judging:
-            found = yield from _counted(column, domain)
+            found = yield from _counted(column, where)
             return verdict(found, wanted) if rule.type != _MOST_COMMON else _most_common(found, wanted, ties)
 
         return judging
@@ -298,13 +299,14 @@ def _of_values(verdict: Verdict) -> Compile:
     return compile_rule
 
 
-def _counted(column: Column, domain: str) -> Generator[Sequence[Ask], Answers, list[tuple[Any, int]]]:
+def _counted(column: Column, where: str | None) -> Generator[Sequence[Ask], Answers, list[tuple[Any, int]]]:
     """The distinct values of a column, each with its rows."""
+    domain = both(where, column.present)
     if column.kind is Kind.BOOL:
         sides = {value: count(both(domain, sql)) for value, sql in ((True, column.sql), (False, f"NOT {column.sql}"))}
         got = yield list(sides.values())
         return [(value, got[ask]) for value, ask in sides.items() if got[ask]]
-    about, counts = About(column), Counts(column.value, domain)
+    about, counts = About(column), Counts(column.value, domain, whole(column, where))
     got = yield [about, counts]
     return [(got[about].told(value), number) for value, number in got[counts]]
 

@@ -27,20 +27,22 @@ class Total:
 class Groups:
     """The groups of rows with equal keys. Answer: (groups, rows in groups of more than one).
 
-    ``dense`` is the least value where the one key is of whole numbers that lie close together.
+    ``dense`` is the least value where the one key is of whole numbers that lie close together, those of ``whole``.
     """
 
     keys: tuple[str, ...]
     where: str
     dense: int | None = None
+    whole: Column | None = None
 
 
 @dataclass(frozen=True)
 class Counts:
-    """The distinct values of ``key``. Answer: a list of (value, rows)."""
+    """The distinct values of ``key``; ``whole`` as for Ranked. Answer: a list of (value, rows)."""
 
     key: str
     where: str
+    whole: Column | None = None
 
 
 @dataclass(frozen=True)
@@ -54,26 +56,28 @@ class About:
 class Few:
     """Whether the first rows of a column have few distinct values. Answer: True or False."""
 
-    key: str
+    column: Column
 
 
 @dataclass(frozen=True)
 class Centre:
     """The mean of the finite values in the first rows of a numeric column. Answer: a float, 0 where there is none."""
 
-    key: str
+    column: Column
 
 
 @dataclass(frozen=True)
 class Ranked:
     """Values by their place among the sorted ones: ``ranks`` gives places, from 0, for a number of values.
 
+    ``whole``: the column whose present values these are, where no row condition leaves some out.
     Answer: a list, one value a place; empty where there are no values.
     """
 
     key: str
     where: str
     ranks: Callable[[int], list[int]]
+    whole: Column | None = None
 
 
 @dataclass(frozen=True)

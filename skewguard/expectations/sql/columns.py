@@ -35,12 +35,16 @@ NUMBERS = frozenset({Kind.WHOLE, Kind.REAL})
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table; ``position`` from 0; ``opaque``: DuckDB cannot read it as it is."""
+    """A column of the table; ``position`` from 0.
+
+    ``opaque``: DuckDB cannot read it as it is; ``nan``: it is of floats and may hold NaN.
+    """
 
     name: str
     position: int
     type: pa.DataType
     opaque: bool = False
+    nan: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -56,12 +60,12 @@ class Column:
     def missing(self) -> str:
         """SQL: whether GX takes a value for missing: null, and NaN in a column of floats."""
         null = f"{self.sql} IS NULL"
-        return f"({null} OR isnan({self.sql}))" if self.kind is Kind.REAL else null
+        return f"({null} OR isnan({self.sql}))" if self.nan else null
 
     @property
     def present(self) -> str:
         """SQL that is true where there is a value, false or NULL elsewhere."""
-        return f"NOT isnan({self.sql})" if self.kind is Kind.REAL else f"{self.sql} IS NOT NULL"
+        return f"NOT isnan({self.sql})" if self.nan else f"{self.sql} IS NOT NULL"
 
     @property
     def value(self) -> str:
@@ -75,7 +79,7 @@ class Column:
     @property
     def value_or_null(self) -> str:
         """SQL: as ``value``, and NULL where it is missing."""
-        return f"CASE WHEN {self.present} THEN {self.value} END" if self.kind is Kind.REAL else self.value
+        return f"CASE WHEN {self.present} THEN {self.value} END" if self.nan else self.value
 
     @property
     def in_nanoseconds(self) -> bool:

@@ -62,9 +62,12 @@ def require(column: Column, *kinds: Kind) -> None:
 
 def present(column: Column, where: str | None) -> Total:
     """The number of rows in a row condition that have a value."""
-    if where is None and column.kind is not Kind.REAL:
-        return Total(f"count({column.sql})")
-    return count(both(where, column.present))
+    return count(both(where, column.present)) if column.nan else not_null(column, where)
+
+
+def not_null(column: Column, where: str | None) -> Total:
+    """The number of rows in a row condition that are not null, NaN with them."""
+    return Total(f"count({column.sql})") if where is None else count(both(where, f"{column.sql} IS NOT NULL"))
 
 
 def bounds(rule: Rule, column: Column | None = None) -> tuple[Any, Any]:

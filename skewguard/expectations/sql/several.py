@@ -73,11 +73,14 @@ def _counting(
     first = First(tuple(column.value_or_null for column in columns), both(domain, f"({expected}) IS NOT TRUE"))
 
     def judging() -> Judging:
-        got = yield [*abouts, rows, judged, good]
-        known, bad = [got[about] for about in abouts], got[judged] - got[good]
+        got = yield [*abouts, rows, good]
+        known = [got[about] for about in abouts]
         careful(known)
+        # where every row is as expected there is none to leave out
+        many = got[rows] if got[good] == got[rows] else (yield [judged])[judged]
+        bad = many - got[good]
         shown = (yield [first])[first] if bad else []
-        return map_outcome(Counted(got[rows], got[judged], bad), share, _rows(rule, known, shown))
+        return map_outcome(Counted(got[rows], many, bad), share, _rows(rule, known, shown))
 
     return judging
 
@@ -111,7 +114,8 @@ def _compared(columns: Sequence[Column], operator: str) -> str:
     """SQL: whether the first value stands so to the second; not true where one is missing."""
     _alike(columns)
     first, second = (_number(column, columns) for column in columns)
-    return both(f"{first} {operator} {second}", *(column.present for column in columns if column.kind is Kind.REAL))
+    # DuckDB sorts NaN above everything, and as equal to itself: if the second is NaN, so is the first
+    return both(f"{first} {operator} {second}", columns[0].present if columns[0].nan else None)
 
 
 def _not_wide_if_mixed(known: Sequence[Facts]) -> None:

@@ -24,11 +24,14 @@ _VIEW = "rows_of_the_suite"
 class Attached:
     """Rows that a connection knows: ``sql`` selects them as ``c<position>``.
 
-    ``facts`` tells of a column of whole numbers what is known without a scan, or None.
+    ``facts`` tells of a column of whole numbers what is known without a scan, or None; ``values`` reads a whole column;
+    ``in_memory``: reading costs nothing.
     """
 
     sql: str
     facts: Callable[[Column], Facts | None]
+    values: Callable[[Column], pa.ChunkedArray]
+    in_memory: bool = False
 
 
 class TableSource:
@@ -41,10 +44,19 @@ class TableSource:
     def attach(self, con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> Attached:
         """Make the columns known to a connection."""
         if not columns:  # rules on the table as a whole
-            return Attached(f"SELECT NULL FROM range({self.rows()})", self._facts)
+            return Attached(f"SELECT NULL FROM range({self.rows()})", self._facts, self.values, True)
         arrays = [_readable(self._table.column(column.position)) for column in columns]
         con.register(_VIEW, pa.table(arrays, names=[column.sql for column in columns]))
-        return Attached(f"SELECT * FROM {_VIEW}", self._facts)
+        return Attached(f"SELECT * FROM {_VIEW}", self._facts, self.values, True)
+
+    def values(self, column: Column) -> pa.ChunkedArray:
+        """A whole column."""
+        return _readable(self._table.column(column.position))
+
+    def may_hold_nan(self, column: str) -> bool:
+        """Whether there may be NaN in a column of floats."""
+        values = _readable(self._table.column(column))
+        return bool(pa.types.is_dictionary(values.type) or pc.any(pc.is_nan(values)).as_py())
 
     def _facts(self, column: Column) -> Facts | None:
         values = self._table.column(column.position)
@@ -83,7 +95,20 @@ class ParquetSource:
         every = ", ".join(f"c{position}" for position in range(len(self.schema)))
         names = ", ".join(column.sql for column in columns) or "NULL"
         files = "read_parquet(getvariable('paths_of_the_suite'), hive_partitioning = false)"
-        return Attached(f"SELECT {names} FROM {files} AS files({every})", self._facts)
+        return Attached(f"SELECT {names} FROM {files} AS files({every})", self._facts, self.values)
+
+    def values(self, column: Column) -> pa.ChunkedArray:
+        """A whole column; strings by their dictionary."""
+        texts = [column.name] if column.kind is Kind.TEXT else []
+        parts = []
+        for path in self._paths:
+            with _reading(path), pq.ParquetFile(path, read_dictionary=texts) as file:
+                parts.append(file.read(columns=[column.name]).column(column.name))
+        return pa.chunked_array([chunk for part in parts for chunk in part.chunks], type=parts[0].type)
+
+    def may_hold_nan(self, _: str) -> bool:
+        """Whether there may be NaN in a column of floats: files do not tell."""
+        return True
 
     def _facts(self, column: Column) -> Facts | None:
         """From the statistics in the files, where they are complete."""
@@ -133,11 +158,18 @@ def open_source(source: Source) -> TableSource | ParquetSource:
     return opened
 
 
-def columns_of(source: TableSource | ParquetSource) -> dict[str, Column]:
-    """The source's columns by name, in its order."""
+def columns_of(source: TableSource | ParquetSource, used: Iterable[str] | None = None) -> dict[str, Column]:
+    """The source's columns by name, in its order; of floats among the ``used`` ones (None: all) NaN are looked for."""
     cut = isinstance(source, ParquetSource)
+    wanted = set(source.schema.names if used is None else used)
     return {
-        field.name: Column(field.name, position, field.type, opaque=_is_opaque(field.type, from_file=cut))
+        field.name: Column(
+            field.name,
+            position,
+            field.type,
+            opaque=_is_opaque(field.type, from_file=cut),
+            nan=kind_of(field.type) is Kind.REAL and (field.name not in wanted or source.may_hold_nan(field.name)),
+        )
         for position, field in enumerate(source.schema)
     }
 

@@ -30,6 +30,7 @@ from skewguard.expectations.sql.context import (
     bounds,
     members,
     mostly,
+    not_null,
     present,
     require,
 )
@@ -43,14 +44,18 @@ _LARGEST_SINGLE = 3.4028234663852886e38
 def _judging(rule: Rule, context: Context, column: Column, expected: str) -> Callable[[], Judging]:
     """A rule on values: ``expected`` is SQL that is true for those that are as expected, and never for missing ones."""
     where, share = condition(rule, context), mostly(rule)
-    rows, judged, good = count(both(where)), present(column, where), count(both(where, expected))
+    rows, there, good = count(both(where)), not_null(column, where), count(both(where, expected))
     first = First((column.value_or_null,), both(where, column.present, f"({expected}) IS NOT TRUE"))
 
     def judging() -> Judging:
-        got = yield [rows, judged, good]
-        bad = got[judged] - got[good]
+        got = yield [rows, there, good]
+        judged = got[there]
+        if column.nan and got[good] < judged:  # how many of these are NaN is worth asking only now
+            exactly = present(column, where)
+            judged = (yield [exactly])[exactly]
+        bad = judged - got[good]
         shown = yield from first_told(column, first, bad)
-        return map_outcome(Counted(got[rows], got[judged], bad), share, shown)
+        return map_outcome(Counted(got[rows], judged, bad), share, shown)
 
     return judging
 
@@ -191,7 +196,7 @@ def _membership(*, inside: bool) -> Compile:
         in_python = _by_value(rule, context, column, lambda value: (value in wanted) is inside)
 
         def judging() -> Judging:
-            few = Few(column.sql)  # strings are quicker grouped than compared, where they are few
+            few = Few(column)  # strings are quicker grouped than compared, where they are few
             return (yield from in_python() if (yield [few])[few] else in_sql())
 
         return judging
@@ -210,9 +215,8 @@ def _length(rule: Rule, context: Context) -> Callable[[], Judging]:
     column, value = context.of_kind(rule, Kind.TEXT), rule.resolved.get("value")
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise NotCompiled(f"the length is {value!r}")
-    whole = math.isfinite(value) and value == int(value)
-    equal = _within(context, f"length({column.sql})", (value, value), (False, False)) if whole else "false"
-    return _judging(rule, context, column, equal)
+    can_be = math.isfinite(value) and value == int(value) and 0 <= value < 2**63
+    return _judging(rule, context, column, f"length({column.sql}) = {context.bind(int(value))}" if can_be else "false")
 
 
 def _in_python(rule: Rule, context: Context) -> Callable[[], Judging]:
@@ -223,7 +227,7 @@ def _in_python(rule: Rule, context: Context) -> Callable[[], Judging]:
 def _by_value(rule: Rule, context: Context, column: Column, holds: Callable[[str], bool]) -> Callable[[], Judging]:
     """A rule on strings whose distinct values Python judges."""
     where, share = condition(rule, context), mostly(rule)
-    rows, values = count(both(where)), Counts(column.sql, both(where, column.present))
+    rows, values = count(both(where)), Counts(column.sql, both(where, column.present), whole(column, where))
 
     def judging() -> Judging:
         got = yield [rows, values]
@@ -246,13 +250,19 @@ def _wrong(found: Sequence[tuple[str, int]], holds: Callable[[str], bool]) -> li
         raise LeftToGx(f"it raises {type(error).__name__}: {error}") from error
 
 
-def grouped(column: Column, domain: str) -> Generator[Sequence[Ask], Answers, Groups]:
+def whole(column: Column, where: str | None) -> Column | None:
+    """The column, where all its values are meant."""
+    return column if where is None else None
+
+
+def grouped(column: Column, where: str | None) -> Generator[Sequence[Ask], Answers, Groups]:
     """How to ask for the groups of a column."""
-    if column.kind is not Kind.WHOLE:
+    domain = both(where, column.present)
+    if column.kind is not Kind.WHOLE or where is not None:
         return Groups((column.value,), domain)
     about = About(column)
     known = (yield [about])[about]
-    return Groups((column.value,), domain, known.low if known.is_dense else None)
+    return Groups((column.value,), domain, known.low if known.is_dense else None, column)
 
 
 def _unique(rule: Rule, context: Context) -> Callable[[], Judging]:
@@ -262,7 +272,7 @@ def _unique(rule: Rule, context: Context) -> Callable[[], Judging]:
     first = First((column.value,), domain, repeated=(column.value,))
 
     def judging() -> Judging:
-        groups = yield from grouped(column, domain)
+        groups = yield from grouped(column, where)
         got = yield [rows, judged, groups]
         repeated = got[groups][1]
         shown = yield from first_told(column, first, repeated)
