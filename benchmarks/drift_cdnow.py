@@ -21,8 +21,9 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from skewguard import SkewGuard
-from skewguard.checks.distribution import Comparison, Night, check_distribution
+from skewguard.checks.distribution import Night, check_distribution
 from skewguard.config import Drift
+from skewguard.drift.judging import Comparison
 from skewguard.drift.nights import baseline, unlike_nights
 from skewguard.drift.vectors import DriftColumn, TableVectors, columns_of, profile_vectors
 from skewguard.profile import Bins, ColumnProfile

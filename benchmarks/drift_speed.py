@@ -60,8 +60,9 @@ class _File:
 
 def ours(folder: Path) -> float:
     """Profiles of both frames, all tests and measures, judged; reading is part of the time."""
-    from skewguard.checks.distribution import Comparison, Night, check_distribution
+    from skewguard.checks.distribution import Night, check_distribution
     from skewguard.config import Drift
+    from skewguard.drift.judging import Comparison
     from skewguard.drift.vectors import DriftColumn, profile_vectors
 
     started = time.perf_counter()

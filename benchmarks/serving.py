@@ -17,6 +17,7 @@ from benchmarks import load
 from benchmarks.cases import Case
 from benchmarks.data import NOW, Sizes
 from skewguard import SkewGuard
+from skewguard.expectations.suites import suite_path
 from skewguard.online.embedded import free_port
 
 SECONDS = 5.0
@@ -52,6 +53,7 @@ def cases(repo: Path, narrow: Path, sizes: Sizes, workers: int) -> Iterator[Case
                 "within 10 % of guard off",
                 also,
             )
+    yield from _validator(repo, sizes)
     with ours(narrow, "--workers", str(workers)) as many:
         also = {}
         run = _loaded(many, bodies(1, sizes), also, "ours", 16)
@@ -129,6 +131,44 @@ def _without_guard(repo: Path) -> Path:
     copy = repo.with_name(repo.name + "-open")
     shutil.copytree(repo, copy)
     (copy / "skewguard.yaml").write_text("serving: 'off'\nserving_log: {enabled: false}\n")
+    return copy
+
+
+def _validator(repo: Path, sizes: Sizes) -> Iterator[Case]:
+    """An expectation on each feature against none, with a guard that is on; then with good rows kept for fallbacks."""
+    plain, judged = (_with_suite(repo, name, "annotate", sizes, rules) for name, rules in (("bare", 0), ("judged", 1)))
+    keeping = _with_suite(repo, "keeping", "fallback", sizes, 1)
+    with ours(judged) as on, ours(plain) as off, ours(keeping) as fallback:
+        for entities in (1, 100):
+            for name, port in (("on", on), ("on, fallbacks", fallback)):
+                also: dict[str, Any] = {}
+                yield Case(
+                    f"HTTP {entities} x {sizes.features}, {sizes.features} expectations {name} (floor: off)",
+                    "req/s",
+                    _loaded(port, bodies(entities, sizes), also, "ours"),
+                    None,
+                    _loaded(off, bodies(entities, sizes), also, "off"),
+                    "within 10 % of off" if name == "on" else "",
+                    also,
+                )
+
+
+def _with_suite(repo: Path, name: str, serving: str, sizes: Sizes, rules: int) -> Path:
+    """The same repository with so many expectations on each feature, all of which hold."""
+    copy = repo.with_name(f"{repo.name}-{name}")
+    shutil.copytree(repo, copy)
+    (copy / "skewguard.yaml").write_text(f"serving: {serving}\n")
+    if rules:
+        expectations = [
+            {
+                "type": "expect_column_values_to_be_between",
+                "kwargs": {"column": f"f{i}", "min_value": 0, "max_value": 1},
+            }
+            for i in range(sizes.features)
+        ]
+        path = suite_path(copy, "service")
+        path.parent.mkdir()
+        path.write_text(json.dumps({"name": "service", "expectations": expectations * rules}))
     return copy
 
 

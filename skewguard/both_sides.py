@@ -31,8 +31,12 @@ from skewguard.findings import CheckResult, Finding
 from skewguard.serving_log.columns import value_column
 
 if TYPE_CHECKING:
+    from skewguard.expectations.engine import ExpectationResult
+    from skewguard.suite_checks import Judged
     from skewguard.workspace import Workspace
 
+Outcome = tuple["ExpectationResult", list[dict[str, Any]]]
+"""What became of a rule, and the rows that it names."""
 _DRIFT, _DEFINITIONS = "expect_drift_not_to_be_significant", "expect_definitions_unchanged"
 NIGHTLY = "about both sides: judged in every check, on the comparison frame"
 
@@ -45,16 +49,33 @@ def apart(suite: Suite) -> tuple[Suite, tuple[Rule, ...]]:
 
 @dataclass(frozen=True)
 class BothSides:
-    """What became of the rules on both sides: ``judged`` of ``rules`` could be; ``skipped``: view -> why it has no
-    frame; ``frames``: what the frames were of.
+    """What became of a suite's rules on both sides.
+
+    ``judged`` of ``rules`` could be; ``skipped``: view -> why it has no frame; ``frames``: what the frames were of;
+    ``not_checked``: rules that wait for a contract. ``suite_digest`` is of the whole suite.
     """
 
-    findings: tuple[Finding, ...]
+    suite_digest: str
     rules: int
-    judged: int
+    judged: int = 0
+    findings: tuple[Finding, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
-    frames: Sequence[FrameInfo] = ()
+    frames: tuple[FrameInfo, ...] = ()
     not_checked: Sequence[str] = ()
+
+    def with_frame(self, info: FrameInfo, rules: Sequence[Rule], outcomes: Sequence[Outcome]) -> BothSides:
+        """With what became of these rules on a frame."""
+        findings = [
+            _about(finding, rule, info, samples)
+            for rule, (result, samples) in zip(rules, outcomes, strict=True)
+            for finding in to_findings([result])
+        ]
+        return replace(
+            self,
+            judged=self.judged + sum(not result.broke for result, _ in outcomes),
+            findings=(*self.findings, *findings),
+            frames=(*self.frames, info),
+        )
 
     def added_to(self, check: CheckResult) -> CheckResult:
         """The check of the rules on values with these; inconclusive where a view has no frame."""
@@ -72,6 +93,7 @@ class BothSides:
             reason="; ".join(reasons),
             details={
                 **check.details,
+                "suite": self.suite_digest,
                 "comparison_frames": told,
                 "not_checked": [*check.details.get("not_checked", ()), *self.not_checked],
             },
@@ -79,8 +101,9 @@ class BothSides:
 
 
 def judge_both_sides(
-    workspace: Workspace, readable: ServiceDef, suite: Suite, as_of: datetime, con: duckdb.DuckDBPyConnection
-) -> BothSides:
+    workspace: Workspace, readable: ServiceDef, suite: Suite, as_of: datetime, con: duckdb.DuckDBPyConnection,
+    judged: Judged | None = None,
+) -> BothSides:  # fmt: skip
     """Judge a suite's rules on both sides over frames of the views that they name, in policy's sample.
 
     ``readable``: the service with sources that DuckDB can read. A rule that names no feature (freshness) is judged in
@@ -92,28 +115,26 @@ def judge_both_sides(
     service = workspace.feast.service(readable.name)
     contract = workspace.state.contract(service.name)
     open_rules = [rule for rule in apart(suite)[1] if contract is None and _needs_contract(rule)]
-    rules = [rule for rule in apart(suite)[1] if rule not in open_rules]
-    placed = _placed(service, rules, suite.origin)
+    ready = [rule for rule in apart(suite)[1] if rule not in open_rules]
+    placed = _placed(service, ready, suite.origin)
     wanted = {view: _features(service, view, rules) for view, rules in placed.items()}
-    frames, skipped = frames_of(workspace, readable, wanted, as_of, con) if placed else ({}, {})
-    tests = sum(rule.type == _DRIFT for rules in placed.values() for rule in rules)
-    findings: list[Finding] = []
-    judged = 0
-    for view, table in frames.items():
-        info = frame_info(table)
-        rules = [filled(rule, info, contract, tests) for rule in placed[view]]
-        for rule, (result, samples) in zip(rules, run_rules(table, rules), strict=True):
-            judged += not result.broke
-            findings += [_about(finding, rule, info, samples) for finding in to_findings([result])]
-    total = sum(len(rules) for rules in placed.values())
-    return BothSides(
-        findings=tuple(findings),
-        rules=total,
-        judged=judged,
-        skipped=skipped,
-        frames=[frame_info(table) for table in frames.values()],
+    found = BothSides(
+        suite_digest=suite.digest,
+        rules=sum(len(rules) for rules in placed.values()),
         not_checked=[f"{rule.label}: no training set was built yet, so there is no contract" for rule in open_rules],
     )
+    if not placed:
+        return found
+    tests = sum(rule.type == _DRIFT for rules in placed.values() for rule in rules)
+    with frames_of(workspace, readable, wanted, as_of, con) as (frames, skipped):
+        found = replace(found, skipped=skipped)
+        for view, table in frames:
+            info = frame_info(table)
+            rules = tuple(filled(rule, info, contract, tests) for rule in placed[view])
+            if judged is not None:
+                judged(f"{service.name}, both sides of {view}", table, replace(suite, rules=rules))
+            found = found.with_frame(info, rules, run_rules(table, rules))
+    return found
 
 
 def _needs_contract(rule: Rule) -> bool:

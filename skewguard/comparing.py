@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -22,13 +23,13 @@ from skewguard.offline.through_feast import through_feast
 from skewguard.online.side import online_side
 
 if TYPE_CHECKING:
-    from skewguard.collect import Progress
+    from skewguard.compare.sides import ViewSides
     from skewguard.workspace import Workspace
 
 
 def compare_view(
     workspace: Workspace, service: ServiceDef, view: str | None, as_of: datetime,
-    features: Sequence[str] | None = None, sample: float | None = None, progress: Progress | None = None,
+    features: Sequence[str] | None = None, sample: float | None = None,
 ) -> pa.Table:  # fmt: skip
     """The comparison frame of one view of a service; see SkewGuard.comparison."""
     found = _view(service, view)
@@ -41,17 +42,22 @@ def compare_view(
         one = of_views(service, [found.name])
         readable = through_feast(workspace.feast, one, as_of, Path(folder), policy.offline == "feast")
         wanted = {found.name: frozenset(names)}
-        frames, skipped = frames_of(workspace, readable, wanted, as_of, con, sample, progress)
-    if skipped:
-        raise ConfigurationError("; ".join(f"{name}: {why}" for name, why in skipped.items()))
-    return frames[found.name]
+        with frames_of(workspace, readable, wanted, as_of, con, sample) as (frames, skipped):
+            for _, table in frames:
+                return table
+    raise ConfigurationError("; ".join(f"{name}: {why}" for name, why in skipped.items()))
 
 
+Frames = Iterator[tuple[str, pa.Table]]
+"""Views and their comparison frames, each made when it is asked for."""
+
+
+@contextlib.contextmanager
 def frames_of(
     workspace: Workspace, readable: ServiceDef, wanted: Mapping[str, frozenset[str]], as_of: datetime,
-    con: duckdb.DuckDBPyConnection, sample: float | None = None, progress: Progress | None = None,
-) -> tuple[dict[str, pa.Table], dict[str, str]]:  # fmt: skip
-    """The comparison frames of views, by name, with the features that are wanted of each; and why others have none.
+    con: duckdb.DuckDBPyConnection, sample: float | None = None,
+) -> Iterator[tuple[Frames, dict[str, str]]]:  # fmt: skip
+    """The comparison frames of views, with the features that are wanted of each; and why others have none, by view.
 
     ``readable``: the service with sources that DuckDB can read. Raises StoreUnavailableError, ConfigurationError.
     """
@@ -60,21 +66,21 @@ def frames_of(
     policy = workspace.policy_for(readable.name)
     share = policy.sample if sample is None else sample
     definitions = canonical_json(service_promise(workspace.feast.service(readable.name)))
-    frames = {}
+
+    def frame(both: ViewSides) -> pa.Table:
+        request = Request(
+            service=readable.name,
+            sample=share,
+            tolerance=functools.partial(policy.tolerance_for, both.view.name),
+            definitions=definitions,
+            features=wanted[both.view.name],
+            memory_limit=policy.memory_limit,
+        )
+        return comparison_frame(both, request)
+
     with online_side(workspace.feast, policy.keys_per_second) as side:
-        collected = collect_from(workspace, of_views(readable, list(wanted)), as_of, con, side, progress, share)
-        for both in collected.sides:
-            name = both.view.name
-            request = Request(
-                service=readable.name,
-                sample=share,
-                tolerance=functools.partial(policy.tolerance_for, name),
-                definitions=definitions,
-                features=wanted[name],
-                memory_limit=policy.memory_limit,
-            )
-            frames[name] = comparison_frame(both, request)
-    return frames, collected.skipped
+        collected = collect_from(workspace, of_views(readable, list(wanted)), as_of, con, side, sample=share)
+        yield ((both.view.name, frame(both)) for both in collected.sides), collected.skipped
 
 
 def of_views(service: ServiceDef, names: Sequence[str]) -> ServiceDef:

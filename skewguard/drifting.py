@@ -12,18 +12,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from skewguard import dtypes
-from skewguard.checks.distribution import CHECK, Comparison, Night, check_distribution
+from skewguard.checks.distribution import Night, check_distribution
 from skewguard.collect import Progress
 from skewguard.config import Drift
 from skewguard.contract import FeatureContract, iso
-from skewguard.definitions import ServiceDef
+from skewguard.definitions import FieldDef, ServiceDef
 from skewguard.drift.alarms import level_of, rows_to_see
-from skewguard.drift.joint import JointTest, joint_test, one_row_an_entity
-from skewguard.drift.nights import NightProfile, baseline, nights_before, save_night, unlike_nights
+from skewguard.drift.findings import CHECK
+from skewguard.drift.joined import joined_rows
+from skewguard.drift.joint import FEWEST, JointTest, independent_rows, joint_test
+from skewguard.drift.judging import Comparison
+from skewguard.drift.nights import NightProfile, baseline, bins_of, nights_before, save_night, unlike_nights
 from skewguard.drift.reference import load_reference
 from skewguard.drift.vectors import DriftColumn, TableVectors, Vectors, columns_of, profile_vectors
 from skewguard.errors import BadInputError, ConfigurationError, nearest
-from skewguard.findings import CheckResult
+from skewguard.findings import CheckResult, FeatureStats
 from skewguard.offline.entity_rows import DEFAULT_TIMESTAMP, moments, read_rows, typed_column
 from skewguard.offline.sources import connect
 from skewguard.profile import Bins, ColumnProfile
@@ -55,7 +58,7 @@ def distribution(
     limits = workspace.policy_for(service.name).drift
     folder = LogFolder.of(workspace.path)
     if not folder.root.is_dir():
-        return CheckResult(CHECK, "ok", reason="nothing was logged")
+        return _nothing(workspace, service, "nothing was logged")
     keep_log(workspace.path)
     span = log_span(folder, service.name, as_of - max(limits.look_back, NIGHT), FAR_FUTURE)
     with connect() as con:
@@ -65,25 +68,31 @@ def distribution(
             else None
         )
         if served is None or not served[0].rows:
-            return CheckResult(
-                CHECK, "ok", reason=f"nothing was served in the {_told(limits.look_back)} before {iso(as_of)}"
+            return _nothing(
+                workspace, service, f"nothing was served in the {_told(limits.look_back)} before {iso(as_of)}"
             )
         rows, since = served
         current = rows.sampled(min(1.0, limits.rows / rows.rows))
         against = _Against.of(workspace, service, since, limits)
         result = _judge(workspace, service, current, against, limits)
         if save:
-            save_night(
-                workspace.state.profiles(service.name), NightProfile(since, as_of, current.rows, result.profiles)
-            )
+            night = NightProfile(since, as_of, current.rows, result.profiles, result.renewed)
+            save_night(workspace.state.profiles(service.name), night)
     if progress is not None:
         progress(CHECK, current.rows)
     return replace(
         result.check,
         population=rows.rows,
         seconds=time.perf_counter() - started,
-        details={**result.check.details, "since": iso(since), "until": iso(as_of), "not_checked": against.missing},
+        details={**result.check.details, "since": iso(since), "until": iso(as_of)},
     )
+
+
+def _nothing(workspace: Workspace, service: ServiceDef, reason: str) -> CheckResult:
+    """Nothing served: too little where nights before had something, else a service that our server does not serve."""
+    if any(workspace.state.profiles(service.name).glob("*.json")):
+        return CheckResult(CHECK, "inconclusive", reason=f"{reason}; before, it was", details={"too_little": True})
+    return CheckResult(CHECK, "ok", reason=reason)
 
 
 def training_drift(
@@ -113,7 +122,23 @@ def compare_rows(
         known = _vectors("reference", reference, service, full_feature_names)
         against = _Against(None, profile_vectors(known, columns_of(service)), known, (), {})
     result = _judge(workspace, service, current, against, limits)
-    return replace(result.check, population=current.rows)
+    joined = () if against.kept is None else _joined(workspace, service, against.kept, current)
+    return replace(result.check, population=current.rows, features=joined)
+
+
+def _joined(
+    workspace: Workspace, service: ServiceDef, reference: TableVectors, current: TableVectors
+) -> tuple[FeatureStats, ...]:
+    """The rows that both have, value by value; what is computed from request data only where that is known."""
+    policy = workspace.policy_for(service.name)
+    request = [field.name for field in service.request_fields]
+    known = set(request) <= reference.columns & current.columns
+    views = {projection.name for projection in service.projections}
+    columns = [column for column in columns_of(service) if known or column.view in views]
+    keys = [*(key.name for key in service.join_keys), *(request if known else ())]
+    return joined_rows(
+        reference, current, columns, keys, lambda c: policy.tolerance_for(c.view, FieldDef(c.feature, c.dtype))
+    )
 
 
 def _vectors(name: str, rows: Any, service: ServiceDef, full_feature_names: bool) -> TableVectors:
@@ -195,41 +220,46 @@ class _Against:
         return cls(contract, profiles, kept, nights, missing)
 
     def bins(self) -> dict[str, Bins]:
-        """The bins of each column: the nights' where there are some, so that nights compare; else the contract's."""
-        found = {name: profile.bins for name, profile in self.profiles.items()}
-        for night in self.nights[:1]:
-            found |= {name: profile.bins for name, profile in night.columns.items()}
-        return found
+        """The bins over which tonight compares with the nights before."""
+        return bins_of(self.nights, {name: profile.bins for name, profile in self.profiles.items()})
 
 
 @dataclass(frozen=True)
 class _Result:
+    """The check, tonight's profiles over the nights' bins, and over the contract's where these are others."""
+
     check: CheckResult
     profiles: Mapping[str, ColumnProfile]
+    renewed: Mapping[str, ColumnProfile]
 
 
 def _judge(workspace: Workspace, service: ServiceDef, current: Vectors, against: _Against, limits: Drift) -> _Result:
-    columns = columns_of(service)
+    columns = [column for column in columns_of(service) if column.keys != ()]
+    for column in columns_of(service):
+        if column.keys == ():
+            why = "its view has no entity, and so one value for all rows; parity compares it"
+            against.missing[f"the distribution of {column.view}.{column.feature}"] = why
     over_contract = profile_vectors(current, columns, {name: p.bins for name, p in against.profiles.items()})
     comparisons = list(_whole(columns, against.profiles, over_contract))
     for_nights = {**over_contract}
-    moved = (
-        [c for c in columns if c.name in over_contract and against.bins()[c.name] != over_contract[c.name].bins]
-        if against.nights
-        else []
-    )
-    for_nights |= profile_vectors(current, moved, against.bins())
+    bins = against.bins()
+    moved = [
+        c for c in columns if c.name in over_contract and bins.get(c.name, over_contract[c.name].bins)
+        != over_contract[c.name].bins
+    ]  # fmt: skip
+    for_nights |= profile_vectors(current, moved, bins)
     comparisons += _nightly(columns, against.nights, for_nights)
     comparisons += _sliced(service, current, against, limits)
-    joint = _joint(service, current, against) if limits.joint else None
+    joint = _joint(service, current, against, limits) if limits.joint else None
     night = Night(
         comparisons,
         joint,
         services=max(len(workspace.feast.service_names()), 1),
         rows=current.rows,
-        details={"nights": len(against.nights)},
+        details={"nights": len(against.nights), "not_checked": against.missing},
     )
-    return _Result(check_distribution(night, limits), for_nights)
+    renewed = {c.name: over_contract[c.name] for c in moved if c.name in against.profiles}
+    return _Result(check_distribution(night, limits), for_nights, renewed)
 
 
 def _whole(
@@ -249,8 +279,8 @@ def _nightly(
         now = tonight.get(column.name)
         if now is None or not now.rows:
             continue
-        alike = [n.columns[column.name] for n in nights if column.name in n.columns]
-        before = baseline([profile for profile in alike if profile.bins == now.bins and profile.rows])
+        alike = [profile for night in nights if (profile := night.over(column.name, now.bins)) is not None]
+        before = baseline([profile for profile in alike if profile.rows])
         if before is not None:
             yield Comparison(
                 column.view, column.feature, column.dtype, "nights", before.profile, now,
@@ -262,7 +292,7 @@ def _sliced(service: ServiceDef, current: Vectors, against: _Against, limits: Dr
     """Every slice of both sides that has rows; the contract's side from its kept rows."""
     if against.kept is None or not isinstance(current, ServedRows | TableVectors):
         return
-    columns = columns_of(service)
+    columns = [column for column in columns_of(service) if column.keys != ()]
     bins = {name: profile.bins for name, profile in against.profiles.items()}
     for attribute in limits.slices:
         name = _attribute(service, attribute)
@@ -306,8 +336,8 @@ def _where(current: ServedRows | TableVectors, name: str, value: str) -> Vectors
     return current.where(f"CAST({quote(name)} AS VARCHAR) = {literal(value)}")
 
 
-def _joint(service: ServiceDef, current: Vectors, against: _Against) -> JointTest | None:
-    """The classifier's test of served rows against the contract's kept ones."""
+def _joint(service: ServiceDef, current: Vectors, against: _Against, limits: Drift) -> JointTest | None:
+    """The classifier's test of served rows against the contract's kept ones; what it leaves out is told."""
     if against.kept is None:
         return None
     columns = columns_of(service)
@@ -316,7 +346,14 @@ def _joint(service: ServiceDef, current: Vectors, against: _Against) -> JointTes
     if isinstance(current, ServedRows):
         current = current.sampled(min(1.0, _JOINT_ROWS / max(current.rows, 1)))
     now = TableVectors(current.read([name for name in dict.fromkeys(wanted) if name in current.columns]))
-    return joint_test(*one_row_an_entity(against.kept, now, keys), columns)
+    ours, theirs, tested = independent_rows(against.kept, now, columns)
+    found = joint_test(ours, theirs, tested, tell=limits.budget)
+    if found is None:
+        against.missing["the joint distribution"] = f"it takes {FEWEST} entities on each side, each with one row"
+    elif left := [f"{column.view}.{column.feature}" for column in columns if column not in tested]:
+        why = f"their views have no {FEWEST} entities on each side"
+        against.missing[f"{', '.join(left)} in the joint distribution"] = why
+    return found
 
 
 def reference_columns(service: ServiceDef) -> list[str]:

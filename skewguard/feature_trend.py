@@ -14,7 +14,9 @@ from skewguard.findings import Run
 
 @dataclass(frozen=True)
 class TrendPoint:
-    """One run: None for what it did not compare. ``drift`` is the status of ``DriftStats`` against the contract."""
+    """One run: None for what it did not compare. ``drift`` is the status of ``DriftStats`` against the contract, where
+    there was none against the nights before.
+    """
 
     run_id: str
     as_of: str
@@ -41,12 +43,8 @@ def feature_trend(service: ServiceDef, feature: str, runs: Sequence[Run]) -> lis
 
 def _point(run: Run, view: str, feature: str) -> TrendPoint:
     stats = [s for check in run.checks for s in check.features if (s.view, s.feature) == (view, feature)]
-    drift = [
-        d
-        for check in run.checks
-        for d in check.drift
-        if (d.view, d.feature, d.against, d.slice) == (view, feature, "contract", "")
-    ]
+    own = [d for check in run.checks for d in check.drift if (d.view, d.feature, d.slice) == (view, feature, "")]
+    drift = sorted(own, key=lambda d: d.against != "contract")
     return TrendPoint(
         run_id=run.run_id,
         as_of=iso(run.as_of),

@@ -125,12 +125,13 @@ class DriftStats:
     """One column against a reference: what moved, how surely, and how far. docs/drift.md tells each figure.
 
     ``against``: "contract" (the contract's training set) or "nights" (the nights before). ``part`` is what moved most:
-    "values", "nulls" or "unseen" (values that the reference does not have). ``status``: "drifted" (surely and far
-    enough: an alarm), "small" (surely, but less far than policy's ``min_effect``), "same" (not surely), or
-    "inconclusive" (too little data: ``rows_needed`` rows would do). ``p_value`` and ``q_value`` (Benjamini-Hochberg
-    over the night's tests) count as sure up to ``level``. ``effect`` is a share of rows, see ``part``. ``*_effective``
-    are rows worth of independent data, after repeated entities. ``labels`` name the cells of ``reference`` and
-    ``current``, counts of non-null values over the same bins.
+    "values", "nulls", "unseen" (values that the reference does not have) or "statuses" (why there is none).
+    ``status``: "drifted" (surely and far enough: an alarm), "small" (surely, but less far than policy's
+    ``min_effect``), "same" (not surely), or "inconclusive" (too little data: ``rows_needed`` rows would do).
+    ``p_value`` and ``q_value`` (Benjamini-Hochberg over the night's tests) count as sure up to ``level``. ``effect``
+    is a share of rows, see ``part``. ``*_effective`` are rows worth of independent data, after repeated entities.
+    ``labels`` name the cells of ``reference`` and ``current``, counts of non-null values over the same bins.
+    ``*_missing``: rows without a value by why ("NaN", each status, or "null" where that is not known).
     """
 
     view: str
@@ -156,6 +157,8 @@ class DriftStats:
     reference: tuple[int, ...] = ()
     current: tuple[int, ...] = ()
     measures: Mapping[str, float] = field(default_factory=dict)
+    reference_missing: Mapping[str, int] = field(default_factory=dict)
+    current_missing: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,21 @@ class CheckResult:
     features: tuple[FeatureStats, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     drift: tuple[DriftStats, ...] = ()
+
+    def decides(self, view: str | None, feature: str | None) -> bool:
+        """Did it come to an answer about a feature (a view, without one the service)?
+
+        With too little data for one feature it may still have it for another, against the contract or the nights.
+        """
+        if self.status != "inconclusive" or not self.details.get("too_little"):
+            return self.status == "ok"
+        if view is None:
+            return "joint" in self.details
+        return any(
+            stats.status != "inconclusive"
+            for stats in self.drift
+            if stats.view == view and feature in (None, stats.feature) and not stats.slice
+        )
 
     @property
     def coverage(self) -> float:

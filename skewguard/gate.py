@@ -37,8 +37,9 @@ def decide(checks: Sequence[CheckResult], policy: ServicePolicy, limit: Limit | 
     """
     judged = sorted(
         (replace(finding, action=_action(finding, policy, limit)) for check in checks for finding in check.findings),
-        # values that are wrong, row by row, go before values that are other than they were
-        key=lambda f: (_ORDER[f.action], f.cause in DRIFTS, -f.rate, f.key),
+        # values that are wrong, row by row, go before values that are other than they were; what features alone show
+        # before what a classifier sees in all of them
+        key=lambda f: (_ORDER[f.action], (f.cause in DRIFTS) + (f.cause is Cause.JOINT_DRIFT), -f.rate, f.key),
     )
     blocking = [f.message for f in judged if f.action == "block"]
     undecided = [reason for check in checks if not _too_little(check, policy) and (reason := _undecided(check, policy))]

@@ -8,13 +8,13 @@ opening). All timestamps are UTC. "Before" and "after" mean the order in which r
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from skewguard.errors import BadInputError, UnknownNameError
-from skewguard.findings import Run, Verdict
+from skewguard.findings import CheckResult, Run, Verdict
 from skewguard.history_file import HistoryFile, insert, naive, one
 from skewguard.incident_store import read_events, read_incidents, record_incidents
 from skewguard.incidents import Event, Incident
@@ -22,15 +22,17 @@ from skewguard.override import Override
 from skewguard.run_json import canonical_text, decode, dump_run, encode, load_run
 
 # A finding's streak starts after the last run in which its check ran ("ok") and did not find it. Runs in which the
-# check was inconclusive, crashed or was not asked for say nothing, and so neither break the streak nor start it.
+# check was inconclusive, crashed or was not asked for say nothing, and so neither break the streak nor start it. Where
+# a check came to an answer about some features only, each of these stands among the checks as <check>/<view>/<feature>.
 _FIRST_SEEN = """
 WITH wanted AS (
-    SELECT DISTINCT f.key, f.check_name FROM findings f JOIN runs r USING (seq)
+    SELECT DISTINCT f.key, f.check_name, concat_ws('/', f.check_name, coalesce(f.view, ''), coalesce(f.feature, ''))
+        AS subject FROM findings f JOIN runs r USING (seq)
     WHERE r.service = $service AND list_contains($keys::VARCHAR[], f.key)
 ), gap AS (
     SELECT w.key, max(c.seq) AS seq
     FROM wanted w
-    JOIN checks c ON c.check_name = w.check_name AND c.status = 'ok'
+    JOIN checks c ON c.check_name IN (w.check_name, w.subject) AND c.status = 'ok'
     JOIN runs r ON r.seq = c.seq AND r.service = $service
     LEFT JOIN findings f ON f.seq = c.seq AND f.key = w.key
     WHERE f.key IS NULL GROUP BY w.key
@@ -49,7 +51,8 @@ class Night:
     """One run as the 14-night strip shows it.
 
     ``rates`` maps a finding's key to its rate, ``features`` maps ``view.feature`` to differing / compared rows of the
-    checks that compare values, ``undecided`` names the checks that did not run to the end.
+    checks that compare values, ``undecided`` names the checks that did not run to the end. ``drift`` maps it to how far
+    its distribution moved, as a share of rows, against the contract (else the nights).
     """
 
     run_id: str
@@ -60,6 +63,7 @@ class Night:
     rates: Mapping[str, float]
     features: Mapping[str, float]
     undecided: tuple[str, ...] = ()
+    drift: Mapping[str, float] = field(default_factory=dict)
 
 
 def night_of(run: Run) -> Night:
@@ -77,7 +81,25 @@ def night_of(run: Run) -> Night:
             for stats in check.features
         },
         undecided=tuple(check.check for check in run.checks if check.status != "ok"),
+        drift={
+            f"{stats.view}.{stats.feature}": stats.effect
+            for against in ("nights", "contract")  # the latter one stays
+            for check in run.checks
+            for stats in check.drift
+            if stats.against == against and not stats.slice
+        },
     )
+
+
+def _answered(check: CheckResult) -> Iterator[str]:
+    """What a check that lacked data came to an answer about all the same."""
+    if check.status == "ok":
+        return
+    features = dict.fromkeys((stats.view, stats.feature) for stats in check.drift)
+    views = dict.fromkeys(view for view, _ in features)
+    for view, feature in [*features, *((view, None) for view in views), (None, None)]:
+        if check.decides(view, feature):
+            yield f"{check.check}/{view or ''}/{feature or ''}"
 
 
 class History:
@@ -112,6 +134,8 @@ class History:
             for check in run.checks:
                 row = [seq, check.check, check.status, check.population, check.compared, check.reason]
                 insert(connection, "checks", row)
+                for name in _answered(check):
+                    insert(connection, "checks", [seq, name, "ok", 0, 0, ""])
             for item in run.findings:
                 row = [seq, item.key, item.check, item.cause.value, item.view, item.feature]
                 row += [item.count, item.compared, item.ci_low, item.ci_high, item.action]
@@ -147,8 +171,8 @@ class History:
         """When each finding key was first seen without a break: the as-of time of the run that began its streak.
 
         A run breaks the streak of a key when its check ran to the end ("ok") without that finding; a run in which the
-        check was inconclusive, crashed or absent says nothing either way. Keys that the latest deciding run does not
-        have, or that were never seen, are left out.
+        check was inconclusive (about its feature), crashed or absent says nothing either way. Keys that the latest
+        deciding run does not have, or that were never seen, are left out.
 
         Args:
             service: The feature service.

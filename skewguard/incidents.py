@@ -118,7 +118,9 @@ def _is_over(incident: Incident, checks: Sequence[CheckResult]) -> bool:
     if incident.check == RUN:  # the service could not be checked at all; now some check was made
         return any(check.check != RUN for check in checks)
     found = [check for check in checks if check.check == incident.check]
-    return bool(found) and all(check.status == "ok" for check in found)
+    if incident.action == UNDECIDED:  # a check without an answer; now it has one, if not about every feature
+        return bool(found) and not any(_unanswered(check) for check in found)
+    return bool(found) and all(check.decides(incident.view, incident.feature) for check in found)
 
 
 def _seen(run: Run) -> Iterator[Incident]:
@@ -142,9 +144,12 @@ def _seen(run: Run) -> Iterator[Incident]:
             told_high=finding.ci_high,
             told_action=finding.action,
         )
-    for check in run.checks:
-        if check.status != "ok" and not check.details.get("too_little"):
-            yield _without_answer(run, check)
+    yield from (_without_answer(run, check) for check in run.checks if _unanswered(check))
+
+
+def _unanswered(check: CheckResult) -> bool:
+    """Too little served data to tell drift is an answer, if not one about every feature."""
+    return check.status != "ok" and not (check.status == "inconclusive" and check.details.get("too_little"))
 
 
 def _without_answer(run: Run, check: CheckResult) -> Incident:

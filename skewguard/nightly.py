@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from skewguard.collect import Progress
-    from skewguard.definitions import ServiceDef
     from skewguard.expectations.suites import Suite
     from skewguard.guard import SkewGuard
     from skewguard.running import CheckedRun
@@ -180,7 +179,8 @@ class Night:
         from skewguard.running import check_service
 
         moment = self.as_of or self.guard.clock()
-        judged = self._documented(night, moment) if self.data_docs else None
+        seen: list[tuple[str, pa.Table, Suite]] = []
+        judged: Judged | None = (lambda *what: seen.append(what)) if self.data_docs else None
         try:
             run = check_service(self.guard, name, moment, progress=progress, judged=judged)
         except Exception as error:  # noqa: BLE001
@@ -190,18 +190,19 @@ class Night:
             return self._failed(name, error, tell)
         if tell is not None:
             tell(run)
+        self._document(night, moment, seen)
         return ServiceNight(name, run.verdict, run.run_id, run.reasons)
 
-    def _documented(self, night: str, as_of: datetime) -> Judged:
-        """Writes GX's page of what it is given."""
+    def _document(self, night: str, as_of: datetime, seen: Sequence[tuple[str, pa.Table, Suite]]) -> None:
+        """Write GX's page of what was judged. What comes in the way is logged: it says nothing about the data."""
+        from skewguard.expectations.data_docs import DataDocs
+        from skewguard.expectations.gx_results import validate_gx
 
-        def write(service: ServiceDef, vectors: pa.Table, suite: Suite) -> None:
-            from skewguard.expectations.data_docs import DataDocs
-            from skewguard.expectations.gx_results import validate_gx
-
-            DataDocs(self.guard.state.data_docs).add(night, service.name, as_of, validate_gx(vectors, suite))
-
-        return write
+        for name, table, suite in seen:
+            try:
+                DataDocs(self.guard.state.data_docs).add(night, name, as_of, validate_gx(table, suite))
+            except Exception:  # noqa: BLE001  (a disk, a setting, GX's own pages: the night has its verdict already)
+                _LOG.exception("the Data Docs of %s could not be written", name)
 
     def _failed(self, name: str, error: Exception, tell: Tell | None) -> ServiceNight:
         from skewguard.running import crashed_run, is_interrupt

@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,15 +65,17 @@ class Bins:
         """A short text for each bin, in the order of the counts."""
         if self.categories or not self.edges:
             return (*self.categories, UNSEEN if self.complete else OTHER)
-        inner = [_span(a, b) for a, b in zip(self.edges, self.edges[1:], strict=False)]
+        # the next number after a value with a bin of its own is told as that value
+        starts = (self.edges[0], *(a if b == np.nextafter(a, np.inf) else b for a, b in pairwise(self.edges)))
+        inner = [_span(a, b, start) for (a, b), start in zip(pairwise(self.edges), starts, strict=False)]
         last = self.edges[-1]
         if len(self.edges) > 1 and last == np.nextafter(self.edges[-2], np.inf):
             return (f"below {self.edges[0]:.4g}", *inner, f"above {self.edges[-2]:.4g}")
         return (f"below {self.edges[0]:.4g}", *inner, f"{last:.4g} and above")
 
 
-def _span(low: float, high: float) -> str:
-    return f"{low:.4g}" if high == np.nextafter(low, np.inf) else f"{low:.4g} to {high:.4g}"
+def _span(low: float, high: float, start: float) -> str:
+    return f"{low:.4g}" if high == np.nextafter(low, np.inf) else f"{start:.4g} to {high:.4g}"
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,12 @@ class ColumnProfile:
     def values(self) -> int:
         """Rows with a value that has a place among the bins."""
         return self.rows - self.nulls - self.nans
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """The rows without a value by why: "NaN", and of the nulls each status, or "null" where that is not known."""
+        known = self.statuses if sum(self.statuses.values()) == self.nulls else {"null": self.nulls}
+        return {name: rows for name, rows in {"NaN": self.nans, **known}.items() if rows}
 
     @cached_property
     def cells(self) -> Integers:

@@ -93,12 +93,17 @@ def _of_service(repo: Path, service: ServiceDef, before: ServiceRules | None) ->
         return before
     try:
         suite = load_suite(path)
-        return ServiceRules(json.loads(content), _compiled(suite, service), columns, file)
-    except SuiteError as error:
+        found = ServiceRules(json.loads(content), _compiled(suite, service), columns, file)
+        json.dumps(
+            found.to_data(), ensure_ascii=False
+        ).encode()  # a plan is UTF-8, which half a character has no place in
+        return found
+    except (SuiteError, RecursionError, UnicodeEncodeError) as error:
+        problem = str(error) if isinstance(error, SuiteError) else f"{path}: {type(error).__name__}: {error}."
         if before is None or before.suite is None:
-            return ServiceRules(None, None, columns, file, str(error))
+            return ServiceRules(None, None, columns, file, problem)
         kept = _compiled(parse_suite(before.suite, str(path)), service)
-        return ServiceRules(before.suite, kept, columns, file, str(error))
+        return ServiceRules(before.suite, kept, columns, file, problem)
 
 
 def _refused(before: ServiceRules | None, columns: str, problem: str) -> ServiceRules:

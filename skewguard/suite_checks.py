@@ -47,8 +47,9 @@ def check_training(
     return check_suite(outcome, skipped, started, {"rows": table.num_rows})
 
 
-Judged = Callable[[ServiceDef, pa.Table, Suite], None]
-"""Is given what was judged of online vectors, for another account of it: the vectors, the suite as far as it fits."""
+Judged = Callable[[str, pa.Table, Suite], None]
+"""Is given what was judged, for another account of it: a name for it, the vectors or the comparison frame, and the
+suite as far as it fits."""
 
 
 def check_online(
@@ -72,7 +73,7 @@ def check_online(
         return _without(workspace, service)
     values, both = apart(suite)
     found = _check_vectors(workspace, service, values, as_of, con, judged)
-    return judge_both_sides(workspace, service, suite, as_of, con).added_to(found) if both else found
+    return judge_both_sides(workspace, service, suite, as_of, con, judged).added_to(found) if both else found
 
 
 def _check_vectors(
@@ -92,7 +93,7 @@ def _check_vectors(
         reason = "no sampled entity has a row inside its TTL in every view online"
         return CheckResult(CHECK, "inconclusive", reason=reason, seconds=time.perf_counter() - started, details=details)
     if judged is not None:
-        judged(service, vectors, fitting)
+        judged(service.name, vectors, fitting)
     return check_suite(_engine().validate(vectors, fitting), skipped, started, details)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -72,6 +73,39 @@ def test_the_kubernetes_cron_job() -> None:
     assert pod["restartPolicy"] == "Never"  # what a pod failure policy asks for
     mounted = {mount["name"] for mount in container["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pod["volumes"]}
+
+
+def missing(wanted: Any, got: Any, path: str = "") -> list[str]:
+    """Fields of a document that another one has not, or has otherwise."""
+    if isinstance(wanted, dict) and isinstance(got, dict):
+        return [lack for key, value in wanted.items() for lack in missing(value, got.get(key), f"{path}.{key}")]
+    if isinstance(wanted, list) and isinstance(got, list) and len(wanted) == len(got):
+        return [lack for one, two in zip(wanted, got, strict=True) for lack in missing(one, two, path)]
+    return [] if wanted == got else [path]
+
+
+def test_kubernetes_knows_every_field_of_the_cron_job(tmp_path: Path) -> None:
+    """kubectl reads the file as its own CronJob, and drops what that has not; no cluster is needed."""
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not on PATH")
+
+    def read(text: str) -> list[str]:
+        path = tmp_path / "cronjob.yaml"
+        path.write_text(text)
+        wanted = yaml.safe_load(text)
+        (container,) = wanted["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+        image = f"{container['name']}={container['image']}:other"
+        done = subprocess.run(
+            [kubectl, "set", "image", "--local", "-f", str(path), image, "-o", "json"],
+            capture_output=True, text=True, check=True, env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]},
+        )  # fmt: skip
+        return missing(wanted, json.loads(done.stdout))
+
+    image = ".spec.jobTemplate.spec.template.spec.containers.image"
+    text = (DEPLOY / "kubernetes" / "cronjob.yaml").read_text()
+    assert read(text) == [image]
+    assert read(text.replace("concurrencyPolicy", "concurencyPolicy")) == [".spec.concurencyPolicy", image]
 
 
 @pytest.mark.parametrize("command", [["check", "rules", "rules.yml"], ["test", "rules", "rules_test.yml"],

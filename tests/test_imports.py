@@ -8,8 +8,8 @@ import pytest
 import skewguard
 
 PURE = ["causes.cells", "causes.rows", "causes.equality", "causes.catalogue", "checks.parity", "checks.freshness",
-        "checks.definition", "compare.comparison", "profile", "gate", "contract", "findings", "history", "config",
-        "definitions", "digest", "run_json", "state",
+        "checks.definition", "compare.comparison", "compare.frame", "profile", "gate", "contract", "findings",
+        "history", "config", "definitions", "digest", "run_json", "state",
         "expectations.rows.validator", "expectations.rows.rate"]  # fmt: skip
 HEAVY = {"feast", "redis", "fastapi", "great_expectations", "pandas", "sklearn"}
 

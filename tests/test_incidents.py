@@ -18,6 +18,7 @@ from skewguard.history_file import SCHEMA_VERSION
 from skewguard.incidents import UNDECIDED, EventKind, Incident, advance
 from skewguard.run_json import dump_run
 from skewguard.stats import wilson_interval
+from tests.report import samples
 
 DAY = timedelta(days=1)
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -99,6 +100,38 @@ def test_what_is_kept_of_an_incident() -> None:
     (incident,) = known.values()
     assert (incident.key, incident.cause, incident.action) == ("parity/crashed//", "check_crashed", UNDECIDED)
     assert incident.message == "the check parity is crashed: r"
+
+
+def partly(day: int, *findings: Finding, **decided: str) -> Run:
+    """A night with too little data for some features: ``decided`` are their statuses against the contract."""
+    whole = run(day, *findings, status="inconclusive", checks="distribution", too_little=True)
+    drift = tuple(samples.drift_stats("v", feature, status=status) for feature, status in decided.items())
+    return replace(whole, checks=tuple(replace(check, drift=drift) for check in whole.checks))
+
+
+def test_a_night_with_too_little_data_for_one_feature_decides_the_others(tmp_path: Path) -> None:
+    moved = found("a", check="distribution")
+    assert after(partly(0, moved, a="drifted", b="inconclusive"), partly(1, a="same", b="inconclusive"))[1] == [
+        ["opened a"],
+        ["closed a"],
+    ]
+    lacking = (partly(0, moved, a="drifted", b="same"), partly(1, a="inconclusive", b="same"))
+    assert after(*lacking)[1] == [["opened a"], []]
+    crashed = run(0, status="crashed", checks="distribution")
+    assert after(crashed, partly(1, a="same", b="inconclusive"))[1] == [
+        ["opened distribution"],
+        ["closed distribution"],
+    ]
+    joint = replace(moved, view=None, feature=None)
+    made, not_made = partly(1, a="inconclusive"), partly(2, a="inconclusive")
+    made = replace(made, checks=(replace(made.checks[0], details={"too_little": True, "joint": {"auc": 0.5}}),))
+    assert after(partly(0, joint, a="same"), not_made)[1] == [["opened distribution"], []]
+    assert after(partly(0, joint, a="same"), made)[1] == [["opened distribution"], ["closed distribution"]]
+    for number, runs in enumerate([lacking, (partly(0, moved, a="drifted"), partly(1, a="same", b="inconclusive"))]):
+        history = History(tmp_path / f"{number}.duckdb")
+        for one in runs:
+            history.append(one)
+        assert history.first_seen("s", [moved.key]) == ({} if number else {moved.key: START})
 
 
 nights = st.lists(

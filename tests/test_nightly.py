@@ -154,3 +154,14 @@ def test_data_docs_of_the_nights_are_written_where_they_are_asked_for(guard: Ske
     assert run is not None
     (check,) = [c for c in run.checks if c.check == "expectations"]
     assert figures["evaluated_expectations"] == check.population > 20
+
+
+def test_what_keeps_data_docs_from_being_written_keeps_nothing_else(
+    guard: SkewGuard, caplog: pytest.LogCaptureFixture
+) -> None:
+    guard.propose_suite("till_v1", rows=300).save()
+    guard.state.data_docs.parent.mkdir(exist_ok=True)
+    guard.state.data_docs.write_text("a file where the folder should be")
+    result = Night(guard, guard.services(), AS_OF, data_docs=True).run(silent)
+    assert {one.verdict for one in result.services} == {Verdict.PASS}
+    assert "the Data Docs of till_v1 could not be written" in caplog.text

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from skewguard.contract import iso
 from skewguard.incidents import Event, Incident
 from skewguard.report.figures import TEXT_LENGTH, clean, name_of, percent, when
-from skewguard.report.words import words_for
+from skewguard.report.words import quoted, words_for
 
 SIGNS = {"opened": "🔴", "worsened": "🔺", "closed": "✅"}
 _MOST = 20
@@ -47,7 +47,7 @@ class Message:
     @property
     def command(self) -> str:
         """What to run next."""
-        return f"skewguard report --service {clean(self.service)} --run {clean(self.run_id)}"
+        return f"skewguard report --service {quoted(self.service)} --run {quoted(self.run_id)}"
 
     @property
     def title(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,9 +12,9 @@ from skewguard.drift.tails import combined
 from skewguard.drift.values import rate_apart, values_apart
 from skewguard.profile import ColumnProfile
 
-PARTS = {"values": 0.8, "nulls": 0.15, "unseen": 0.05}
+PARTS = {"values": 0.8, "nulls": 0.15, "unseen": 0.05, "statuses": 0.05}
 """What can move, and what each weighs in the combination: the values, rows without one, values of which the reference
-has none (beyond its range; categories that it does not have)."""
+has none (beyond its range; categories that it does not have), and why rows have none (NaN, null, each status)."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,39 @@ def compare_column(reference: ColumnProfile, current: ColumnProfile, spread: flo
     unseen = _unseen(reference)
     if unseen is not None and (known.counts + held.counts)[unseen > 0].any():
         parts.append(_rate("unseen", known, held, unseen))
+    parts += _statuses(reference, current, spread)
     chance = combined([part.chance for part in parts], [PARTS[part.name] for part in parts])
     shares = tuple(float(share) for share in pooled(known, held)) if known.rows + held.rows else ()
     return Compared(chance, tuple(parts), _effective(ours), _effective(theirs), tests, shares)
+
+
+def _statuses(reference: ColumnProfile, current: ColumnProfile, spread: float) -> list[Part]:
+    """Why rows have no value, among those that have none; nothing where there is one reason or no row.
+
+    Pairs of an entity's rows are not counted by status: they are taken to be alike. The effect is a share of all rows.
+    """
+    missing = [profile.missing for profile in (reference, current)]
+    if any("null" in reasons for reasons in missing):
+        missing = [{"NaN": profile.nans, "null": profile.nulls} for profile in (reference, current)]
+    names = sorted(name for name in {*missing[0], *missing[1]} if any(reasons.get(name) for reasons in missing))
+    if len(names) < 2 or not reference.rows or not current.rows:
+        return []
+    ours, theirs = (
+        _thinned(_alike(profile, [reasons.get(name, 0) for name in names]), spread)
+        for profile, reasons in zip((reference, current), missing, strict=True)
+    )
+    why = np.arange(1, len(names) + 1)
+    chance = values_apart(ours.among(why), theirs.among(why), ordered=False)["all"]
+    moved = np.abs(theirs.shares - ours.shares)[why]
+    place = int(np.argmax(moved))
+    return [_part("statuses", chance, float(moved[place]), _error(ours, theirs, np.eye(len(names) + 1)[place + 1]))]
+
+
+def _alike(profile: ColumnProfile, rows: Sequence[int]) -> Sample:
+    """Rows with a value, and those without by why; all rows of an entity in one cell."""
+    counts = np.array([profile.rows - sum(rows), *rows], dtype=np.int64)
+    each = float(profile.pair_matrix.sum()) / profile.rows
+    return Sample(counts, np.diag(np.round(counts * each).astype(np.int64)), 10**6)
 
 
 def _thinned(sample: Sample, spread: float) -> Sample:

@@ -6,13 +6,14 @@ permuted at will, so the scores' rank sum has the permutation distribution of Ma
 classifier learned. Source: Lopez-Paz and Oquab, "Revisiting classifier two-sample tests", ICLR 2017; Kim, Ramdas, Singh
 and Wasserman, "Classification accuracy as a proxy for two-sample testing", Annals of Statistics 49 (2021).
 
-Every entity gives one row, to one side, so that rows are independent and no entity is learned by heart.
+Every entity gives one row, to one side, so that rows are independent and no entity is learned by heart; so does each
+entity of a view with fewer of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.special import ndtr
 from scipy.stats import rankdata
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from skewguard import dtypes
 from skewguard.drift.tails import combined
@@ -55,26 +57,49 @@ class JointTest:
     features: tuple[tuple[str, float], ...] = ()
 
 
-def one_row_an_entity(
-    reference: TableVectors, current: TableVectors, keys: Sequence[str]
-) -> tuple[TableVectors, TableVectors]:
-    """At most ``ROWS`` rows of each side, no entity twice or on both sides; always the same ones of the same rows."""
-    if not set(keys) <= reference.columns & current.columns or not keys:
-        return _some(reference), _some(current)
-    sides = []
-    ids = [entity_ids(side, keys) for side in (reference, current)]
-    both = np.intersect1d(ids[0], ids[1])
-    for number, (side, own) in enumerate(zip((reference, current), ids, strict=True)):
-        mixed = _mixed(own)
-        mine = ~np.isin(own, both) | (mixed % np.uint64(2) == number)
-        places = np.flatnonzero(mine)
-        # the first row of an entity would be its oldest: any row, by a number of its own
-        order = places[np.argsort(_mixed(places.astype(np.uint64)), kind="stable")]
-        _, first = np.unique(own[order], return_index=True)
-        chosen = order[first]
-        chosen = np.sort(chosen[np.argsort(mixed[chosen], kind="stable")][:ROWS])
-        sides.append(side.where(pa.array(chosen)))
-    return sides[0], sides[1]
+def independent_rows(
+    reference: TableVectors, current: TableVectors, columns: Sequence[DriftColumn]
+) -> tuple[TableVectors, TableVectors, list[DriftColumn]]:
+    """At most ``ROWS`` rows of each side, and the columns that they can be tested on; always the same of the same rows.
+
+    No entity of any of these columns' views is in two rows, or on both sides: where a hundred tills of a shop have its
+    turnover, the rows of the hundred tell of one. Views of too few entities for that are left out, and those without
+    an entity, of which all rows have the one value.
+    """
+    tested = [column for column in columns if column.keys is None or column.keys]
+    while True:
+        keys = _coarsest(reference, current, tested)
+        if not keys:
+            return _some(reference), _some(current), tested
+        ids = {key: [entity_ids(side, key) for side in (reference, current)] for key in keys}
+        places = [_one_each(ids, side) for side in (0, 1)]
+        if min(map(len, places)) >= FEWEST:
+            return reference.where(pa.array(places[0])), current.where(pa.array(places[1])), tested
+        fewest = min(keys, key=lambda key: (min(len(np.unique(side)) for side in ids[key]), key))
+        tested = [column for column in tested if column.keys != fewest]
+
+
+def _coarsest(reference: TableVectors, current: TableVectors, columns: Sequence[DriftColumn]) -> list[tuple[str, ...]]:
+    """The keys of the columns' entities, of which no other ones are a part, as far as both sides have them."""
+    known = reference.columns & current.columns
+    keys = sorted({column.keys for column in columns if column.keys and set(column.keys) <= known})
+    return [key for key in keys if not any(set(other) < set(key) for other in keys)]
+
+
+def _one_each(ids: Mapping[tuple[str, ...], Sequence[npt.NDArray[np.uint64]]], side: int) -> npt.NDArray[np.int64]:
+    """Places of rows of a side such that no entity comes twice; of one that is on both sides one side has the rows."""
+    own = {key: sides[side] for key, sides in ids.items()}
+    places = np.arange(len(next(iter(own.values()))))
+    for key, (ours, theirs) in ids.items():
+        both = np.intersect1d(ours, theirs)
+        mine = _mixed(own[key]) % np.uint64(2) == side
+        places = places[(mine | ~np.isin(own[key], both))[places]]
+    # the first row of an entity would be its oldest: any row, by a number of its own
+    places = places[np.argsort(_mixed(places.astype(np.uint64)), kind="stable")]
+    for entities in own.values():
+        _, first = np.unique(entities[places], return_index=True)
+        places = places[np.sort(first)]
+    return np.sort(places[:ROWS])
 
 
 def _some(side: TableVectors) -> TableVectors:
@@ -94,11 +119,12 @@ def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 
 def joint_test(
-    reference: TableVectors, current: TableVectors, columns: Sequence[DriftColumn], seed: int = 0
+    reference: TableVectors, current: TableVectors, columns: Sequence[DriftColumn], seed: int = 0, tell: float = 0.05
 ) -> JointTest | None:
     """The test over the columns that both have; None with fewer than ``FEWEST`` rows of a side or no column.
 
-    The rows must be independent (``one_row_an_entity``).
+    The rows must be independent (``independent_rows``). The features that give it away are looked for where the chance
+    is below ``tell``, for that takes longer than the test.
     """
     shared = [column for column in columns if column.name in reference.columns & current.columns]
     if not shared or min(reference.rows, current.rows) < FEWEST:
@@ -110,18 +136,34 @@ def joint_test(
     for value in (0.0, 1.0):
         own = np.flatnonzero(side == value)
         half[random.permutation(own)[: len(own) // 2]] = True
-    chances, areas, lost = [], [], np.zeros(len(shared))
-    for judged in (half, ~half):
-        model = _fitted(matrix[~judged], side[~judged], texts, seed)
-        scores = model.predict_proba(matrix[judged])[:, 1]
-        area, chance = rank_test(scores, side[judged])
-        chances.append(chance)
-        areas.append(area)
-        if area > 0.5:
-            lost += _lost(model, matrix[judged], side[judged], area, random)
+    judged: list[tuple[Any, _Half]] = []
+    lost = np.zeros(len(shared))
+    # thousands of short parallel loops: on a machine that is busy, threads would wait for each other most of the time
+    with threadpool_limits(1, user_api="openmp"):
+        for own in (half, ~half):
+            model = _fitted(matrix[~own], side[~own], texts, seed)
+            judged.append((model, _Half.of(model, matrix[own], side[own])))
+        chance = combined([found.chance for _, found in judged], [1.0] * 2)
+        if chance < tell:
+            lost = np.mean([_lost(model, found, random) for model, found in judged], axis=0)
     order = [place for place in np.argsort(-lost, kind="stable")[:_TOLD] if lost[place] > 0]
-    told = tuple((shared[place].name, float(lost[place] / 2)) for place in order)
-    return JointTest(combined(chances, [1.0, 1.0]), float(np.mean(areas)), reference.rows, current.rows, told)
+    told = tuple((shared[place].name, float(lost[place])) for place in order)
+    area = float(np.mean([found.area for _, found in judged]))
+    return JointTest(chance, area, reference.rows, current.rows, told)
+
+
+@dataclass(frozen=True)
+class _Half:
+    """The rows that a model judges, their sides, the area under its curve, and the chance of as much."""
+
+    matrix: Floats
+    side: Floats
+    area: float
+    chance: float
+
+    @classmethod
+    def of(cls, model: Any, matrix: Floats, side: Floats) -> _Half:
+        return cls(matrix, side, *rank_test(model.predict_proba(matrix)[:, 1], side))
 
 
 def _fitted(matrix: Floats, side: Floats, texts: Sequence[bool], seed: int) -> Any:
@@ -149,14 +191,17 @@ def rank_test(scores: Floats, side: Floats) -> tuple[float, float]:
     return area, float(ndtr(-(area - 0.5) * n * m / math.sqrt(variance)))
 
 
-def _lost(model: Any, matrix: Floats, side: Floats, area: float, random: np.random.Generator) -> Floats:
+def _lost(model: Any, half: _Half, random: np.random.Generator) -> Floats:
     """How much area is lost when a column's values are shuffled (Breiman's permutation importance), by column."""
-    lost = np.zeros(matrix.shape[1])
-    for place in range(matrix.shape[1]):
-        for _ in range(_SHUFFLES):
-            shuffled = matrix.copy()
-            shuffled[:, place] = random.permutation(shuffled[:, place])
-            lost[place] += (area - rank_test(model.predict_proba(shuffled)[:, 1], side)[0]) / _SHUFFLES
+    rows, columns = half.matrix.shape
+    lost = np.zeros(columns)
+    if half.area <= 0.5:
+        return lost
+    for place in range(columns):
+        shuffled = np.tile(half.matrix, (_SHUFFLES, 1))
+        shuffled[:, place] = np.concatenate([random.permutation(half.matrix[:, place]) for _ in range(_SHUFFLES)])
+        scores = model.predict_proba(shuffled)[:, 1].reshape(_SHUFFLES, rows)
+        lost[place] = half.area - np.mean([rank_test(one, half.side)[0] for one in scores])
     return lost
 
 

@@ -89,7 +89,7 @@ def places(bins: Bins) -> Floats:
     edges = np.array(bins.edges)
     finite = edges[np.isfinite(edges)]
     edges = np.clip(edges, finite.min(initial=0.0), finite.max(initial=0.0)) if len(finite) < len(edges) else edges
-    middle: Floats = np.r_[edges[:1], (edges[:-1] + edges[1:]) / 2, edges[-1:]]
+    middle: Floats = np.r_[edges[:1], edges[:-1] / 2 + edges[1:] / 2, edges[-1:]]
     return middle
 
 
@@ -99,9 +99,10 @@ def wasserstein_over_sd(reference: ColumnProfile, current: ColumnProfile) -> flo
     0 where the reference has one value only, and the current values lie there too; infinite where they do not.
     """
     at, p, q = places(reference.bins), _shares(reference), _shares(current)
+    at = at / max(float(np.abs(at).max()), 1e-300)  # so that no square overflows
     distance = float((np.abs(np.cumsum(q - p))[:-1] * np.diff(at)).sum())
     deviation = float(np.sqrt(max((p * at**2).sum() - (p * at).sum() ** 2, 0.0)))
-    if deviation > 1e-12 * max(float(np.abs(at).max()), 1e-300):
+    if deviation > 1e-12:
         return distance / deviation
     return 0.0 if distance == 0 else float("inf")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from skewguard.contract import iso
 from skewguard.drift.sample import Sample, pooled
 from skewguard.errors import ConfigurationError
 from skewguard.files import write_atomically
-from skewguard.profile import ColumnProfile
+from skewguard.profile import Bins, ColumnProfile
 
 FEWEST = 3
 """Nights before tonight that a comparison needs."""
@@ -30,12 +30,35 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class NightProfile:
-    """The profiles of what was served in a span, by full feature name. Times in UTC."""
+    """The profiles of what was served in a span, by full feature name. Times in UTC.
+
+    ``columns`` are over the bins of the nights before, so that nights compare; ``renewed`` over the contract's, where
+    these are others since a training set was built: after a few nights they take over.
+    """
 
     since: datetime
     until: datetime
     rows: int
     columns: Mapping[str, ColumnProfile]
+    renewed: Mapping[str, ColumnProfile] = field(default_factory=dict)
+
+    def over(self, name: str, bins: Bins) -> ColumnProfile | None:
+        """The night's profile of a column over these bins."""
+        known = (profiles[name] for profiles in (self.columns, self.renewed) if name in profiles)
+        return next((profile for profile in known if profile.bins == bins), None)
+
+
+def bins_of(nights: Sequence[NightProfile], contract: Mapping[str, Bins]) -> dict[str, Bins]:
+    """The bins of each column over which tonight compares with the nights before, newest first.
+
+    The contract's where there are no nights, or ``FEWEST`` of them have them; else those of the latest night.
+    """
+    found = dict(contract)
+    for name, profile in nights[0].columns.items() if nights else ():
+        renewed = [night for night in nights if name in contract and night.over(name, contract[name]) is not None]
+        if len(renewed) < FEWEST:
+            found[name] = profile.bins
+    return found
 
 
 def save_night(root: Path, night: NightProfile) -> Path:
@@ -51,6 +74,7 @@ def save_night(root: Path, night: NightProfile) -> Path:
         "until": iso(night.until),
         "rows": night.rows,
         "columns": {name: profile.to_dict() for name, profile in night.columns.items()},
+        "renewed": {name: profile.to_dict() for name, profile in night.renewed.items()},
     }
     write_atomically(path, json.dumps(document, sort_keys=True, ensure_ascii=False) + "\n")
     first_of_day: dict[str, Path] = {}
@@ -87,8 +111,11 @@ def _load(path: Path) -> NightProfile | None:
         if data["version"] != VERSION:
             return None
         since, until = (datetime.fromisoformat(data[name]) for name in ("since", "until"))
-        columns = {name: ColumnProfile.from_dict(profile) for name, profile in data["columns"].items()}
-        return NightProfile(since, until, data["rows"], columns)
+        columns, renewed = (
+            {name: ColumnProfile.from_dict(profile) for name, profile in data.get(part, {}).items()}
+            for part in ("columns", "renewed")
+        )
+        return NightProfile(since, until, data["rows"], columns, renewed)
     except FileNotFoundError:
         return None
     except ConfigurationError:

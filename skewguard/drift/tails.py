@@ -135,7 +135,7 @@ def combined(chances: Sequence[float], weights: Sequence[float]) -> float:
     for chance, weight in zip(chances, weights, strict=True):
         share = weight / total
         if chance < 1e-8:
-            statistic += share / (chance * math.pi)
+            statistic += share / (max(chance, _SURE) * math.pi)
         else:
             statistic += share * math.tan((0.5 - min(chance, _HIGHEST)) * math.pi)
     if statistic > 1e8:

@@ -87,6 +87,7 @@ def _range(name: str, values: pa.ChunkedArray) -> Iterator[dict[str, Any]]:
         return
     span = pc.min_max(finite).as_py()
     low, high = float(span["min"]), float(span["max"])
+    whole = pa.types.is_integer(values.type)
     room = HEAD_ROOM * (high - low) or HEAD_ROOM * abs(high) or 1.0
     below = low - room
     notes = f"Seen from {low:g} to {high:g}; a tenth of the span is head-room."
@@ -98,10 +99,15 @@ def _range(name: str, values: pa.ChunkedArray) -> Iterator[dict[str, Any]]:
         "warning",
         notes,
         column=name,
-        min_value=_rounded(below, math.floor),
-        max_value=_rounded(high + room, math.ceil),
+        min_value=_bound(below, math.floor, whole),
+        max_value=_bound(high + room, math.ceil, whole),
         mostly=0.99,
     )
+
+
+def _bound(value: float, towards: Callable[[float], int], whole: bool) -> float:
+    rounded = _rounded(value, towards)
+    return float(towards(rounded)) if whole else rounded
 
 
 def _rounded(value: float, towards: Callable[[float], int]) -> float:

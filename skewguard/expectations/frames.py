@@ -35,6 +35,25 @@ def type_frame(table: pa.Table, columns: Iterable[str]) -> pd.DataFrame:
     return _frame(table, columns, _typed)
 
 
+def exact_frame(table: pa.Table, columns: Iterable[str] | None = None) -> pd.DataFrame:
+    """The columns (None: all) for rules on both sides: null is not NaN, and whole numbers keep every digit.
+
+    ``table.to_pandas()`` rounds whole numbers above 2^53 in a column with nulls, and makes one of null and NaN.
+    """
+    import pandas as pd
+
+    chosen = table if columns is None else table.select(list(columns))
+    frame: pd.DataFrame = chosen.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame
+
+
+def holds_objects(kind: pa.DataType) -> bool:
+    """Whether a column of this type is one of Python objects in either frame: text, bytes, lists."""
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    numbers = pa.types.is_integer(inner) or pa.types.is_floating(inner) or pa.types.is_boolean(inner)
+    return not (numbers or pa.types.is_temporal(inner))
+
+
 def _frame(table: pa.Table, columns: Iterable[str], convert: Any) -> pd.DataFrame:
     import pandas as pd
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 
 from skewguard.expectations import great_expectations_import
-from skewguard.expectations.frames import type_frame, value_frame
+from skewguard.expectations.frames import exact_frame, holds_objects, type_frame, value_frame
 from skewguard.expectations.outcome import PARTIAL, Outcome
-from skewguard.expectations.rules import TABLE_COLUMN_RULES, TYPE_RULES
+from skewguard.expectations.rules import SKEW_RULES, TABLE_COLUMN_RULES, TYPE_RULES
 from skewguard.expectations.single import as_single
 
 if TYPE_CHECKING:
@@ -40,17 +40,23 @@ def run_in_gx(source: Readable, rules: Sequence[Rule]) -> dict[int, Outcome]:
     """What GX says of each rule, by position."""
     outcomes: dict[int, Outcome] = {}
     by_schema = [rule for rule in rules if rule.type in _BY_SCHEMA]
-    about_types = [rule for rule in rules if rule.type in TYPE_RULES - _BY_SCHEMA]
-    about_values = [rule for rule in rules if rule.type not in TYPE_RULES]
+    about_types = [rule for rule in rules if _is_about_dtype(source.schema, rule)]
+    about_sides = [rule for rule in rules if rule.type in SKEW_RULES]
+    about_values = [rule for rule in rules if rule not in [*by_schema, *about_types, *about_sides]]
     singles = frozenset(f.name for f in source.schema if f.type in (pa.float32(), pa.float16()))
     if by_schema:
         empty = source.schema.empty_table()
         outcomes |= _run(type_frame(empty, _needed(source, by_schema)), by_schema, singles)
-    for some, make_frame in ((about_values, value_frame), (about_types, type_frame)):
+    for some, make_frame in ((about_values, value_frame), (about_types, type_frame), (about_sides, exact_frame)):
         for company in _apart(source, some):
             names = _needed(source, company)
             outcomes |= _run(make_frame(source.read(names), names), company, singles)
     return outcomes | {rule.position: Outcome(False, trouble=_CONFUSED) for rule in rules if _is_confused(rule.columns)}
+
+
+def _is_about_dtype(schema: pa.Schema, rule: Rule) -> bool:
+    """Whether GX looks at the dtype alone. Of objects it looks at each, and at the values of the row condition."""
+    return rule.type in TYPE_RULES - _BY_SCHEMA and not holds_objects(schema.field(rule.kwargs["column"]).type)
 
 
 _CONFUSED = "GX takes columns whose names differ in case only for one column"
@@ -120,7 +126,7 @@ def _attempt(frame: pd.DataFrame, rules: Sequence[Rule], singles: frozenset[str]
     except Exception as error:  # noqa: BLE001
         # GX catches most of what a rule can raise, not all; either way it is the rule's own outcome, kept as a result
         return {rule.position: Outcome(False, trouble=f"{type(error).__name__}: {error}") for rule in rules}
-    return {item.expectation_config.meta["position"]: _outcome(item) for item in raw}
+    return {item.expectation_config.meta["position"]: outcome_of(item) for item in raw}
 
 
 def arguments(rule: Rule, singles: frozenset[str]) -> dict[str, Any]:
@@ -135,7 +141,8 @@ def arguments(rule: Rule, singles: frozenset[str]) -> dict[str, Any]:
     return given
 
 
-def _outcome(raw: Any) -> Outcome:
+def outcome_of(raw: Any) -> Outcome:
+    """What one of GX's results says."""
     trouble = _exception(raw.exception_info)
     if trouble is not None:
         return Outcome(False, trouble=trouble)

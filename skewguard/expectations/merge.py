@@ -180,6 +180,6 @@ def _told(entry: Mapping[str, Any] | None, other: Mapping[str, Any] | None = Non
     parts = [
         f"{key}={value!r}"
         for key, value in sides[0].items()
-        if key not in _SUBJECT and (other is None or value != sides[1].get(key, ...)) and value is not None
+        if key not in _SUBJECT and (other is None or value != sides[1].get(key, ...)) and value not in (None, False)
     ]
     return ", ".join(parts) or "the rest as it was"

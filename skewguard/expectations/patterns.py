@@ -11,16 +11,18 @@ from skewguard.expectations.backtracking import trouble
 
 def pattern_problems(kwargs: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the patterns in an expectation's arguments, a line each."""
-    if isinstance(kwargs.get("regex"), str):
+    if "regex" in kwargs:
         yield from _regex("regex", kwargs["regex"])
     several = kwargs.get("regex_list")
     for index, pattern in enumerate(several if isinstance(several, list) else ()):
-        if isinstance(pattern, str):
-            yield from _regex(f"regex_list[{index}]", pattern)
+        yield from _regex(f"regex_list[{index}]", pattern)
     yield from _schema("json_schema", kwargs.get("json_schema"))
 
 
-def _regex(key: str, pattern: str) -> Iterator[str]:
+def _regex(key: str, pattern: Any) -> Iterator[str]:
+    if not isinstance(pattern, str):
+        yield f"{key}: got {pattern!r}; expected a text."
+        return
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:

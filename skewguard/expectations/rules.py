@@ -15,6 +15,7 @@ from typing import Any
 from skewguard.errors import nearest
 from skewguard.expectations import great_expectations_import
 from skewguard.expectations.patterns import pattern_problems
+from skewguard.expectations.row_conditions import condition_problems
 
 TYPE_RULES = frozenset(
     {"expect_column_type_to_be", "expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list"}
@@ -57,6 +58,7 @@ _COLUMN_KEYS = ("column", "column_A", "column_B", "state_column", "cause_column"
 _COLUMN_LISTS = ("column_list", "entity_columns")
 _COMMON = {"id", "meta", "notes", "result_format", "description", "catch_exceptions", "rendered_content", "severity",
            "windows", "batch_id"}  # fmt: skip
+_BESIDE = ("id", "meta", "notes", "description", "severity", "rendered_content")
 _EXACT_FLOAT = 2**53
 
 
@@ -103,7 +105,13 @@ def resolve(kind: str, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
         raise Problem([f"unknown expectation.{f' Did you mean {near!r}?' if near else ''}"])
     if kind in _NO_PANDAS:
         raise Problem([f"GX has no pandas implementation of it; {_NO_PANDAS[kind]}."])
-    lines = [*_row_condition(kwargs), *_parameters(kwargs), *_bounds(kwargs), *pattern_problems(kwargs)]
+    lines = [
+        *_run_settings(kwargs),
+        *condition_problems(kwargs),
+        *_parameters(kwargs),
+        *_bounds(kwargs),
+        *pattern_problems(kwargs),
+    ]
     if lines:
         raise Problem(lines)
     used = {key: _runnable(key, value) for key, value in kwargs.items()}
@@ -115,15 +123,10 @@ def resolve(kind: str, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
     return used, resolved
 
 
-def _row_condition(kwargs: Mapping[str, Any]) -> Iterator[str]:
-    condition = kwargs.get("row_condition")
-    text = isinstance(condition, str) or (isinstance(condition, Mapping) and "pass_through_filter" in condition)
-    if text or kwargs.get("condition_parser"):
-        yield (
-            f"row_condition: got {condition!r}; text is evaluated as code, and differently by each engine; expected "
-            '{"type": "comparison", "column": {"name": ...}, "operator": "==", "parameter": ...}, or '
-            '{"type": "nullity", "column": {"name": ...}, "is_null": false}, or "and"/"or" of such "conditions".'
-        )
+def _run_settings(kwargs: Mapping[str, Any]) -> Iterator[str]:
+    for key in sorted(_COMMON & kwargs.keys()):
+        where = "beside kwargs" if key in _BESIDE else "to the run, not to the suite; leave it out"
+        yield f"{key}: got {kwargs[key]!r} among the arguments; it belongs {where}."
 
 
 def _parameters(kwargs: Mapping[str, Any]) -> Iterator[str]:
@@ -135,11 +138,17 @@ def _parameters(kwargs: Mapping[str, Any]) -> Iterator[str]:
 def _bounds(kwargs: Mapping[str, Any]) -> Iterator[str]:
     for key in ("min_value", "max_value"):
         value = kwargs.get(key)
-        if isinstance(value, int) and not _is_double(value):
+        if isinstance(value, bool):
+            yield f"{key}: got {value!r}; expected a number or a time."
+        elif isinstance(value, int) and not _is_double(value):
             yield f"{key}: got {value}; GX keeps bounds as doubles, which hold whole numbers up to {_EXACT_FLOAT} only."
     pairs = [("min_value", "max_value", kwargs.get("min_value"), kwargs.get("max_value"))]
     quantiles = kwargs.get("quantile_ranges")
     ranges = quantiles.get("value_ranges") if isinstance(quantiles, Mapping) else None
+    asked = quantiles.get("quantiles") if isinstance(quantiles, Mapping) else None
+    for quantile in asked if isinstance(asked, list) else ():
+        if isinstance(quantile, int | float) and not 0 <= quantile <= 1:
+            yield f"quantile_ranges.quantiles: got {quantile}; expected shares from 0 to 1."
     for index, pair in enumerate(ranges if isinstance(ranges, list) else ()):
         if isinstance(pair, list) and len(pair) == 2:
             pairs.append((f"value_ranges[{index}][0]", f"value_ranges[{index}][1]", *pair))

@@ -124,6 +124,8 @@ def parse_suite(document: Any, origin: str = "suite") -> Suite:
             rules.append(_rule(entry, position))
         except _EntryError as error:
             problems += error.lines
+        except RecursionError:
+            problems.append(f"expectation {position + 1}: values within values, too deep to be read; expected fewer.")
     if problems:
         raise SuiteError(f"{origin}:\n" + "\n".join(f"  - {line}" for line in problems))
     return Suite(str(name), tuple(rules), origin)

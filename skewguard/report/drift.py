@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from markupsafe import Markup
 
 from skewguard.findings import CheckResult, DriftStats, Run
+from skewguard.history import Night
 from skewguard.report import svg
+from skewguard.report.detail import Detail
 from skewguard.report.figures import clean, count, name_of, percent, plural
+from skewguard.report.panels import STRIP
+from skewguard.report.rows import Told
 
-FULL = 4
-"""Features shown with a chart, those that moved furthest."""
 LINES = 24
 """Most lines of the table; run.json has every comparison."""
 ALIKE = 12
@@ -26,19 +29,25 @@ STATUS_WORDS = {
 }
 _STATUS_CLASS = {"drifted": "warn", "small": "none", "same": "none", "inconclusive": "inconclusive"}
 _AGAINST = {"contract": "the contract's training set", "nights": "the nights before"}
-_PARTS = {"values": "moved to other values", "nulls": "gained or lost their value", "unseen": "hold unseen values"}
+_PARTS = {
+    "values": "moved to other values",
+    "unseen": "hold unseen values",
+    "statuses": "have no value for another reason",
+}
 
 
 @dataclass(frozen=True)
 class DriftPanel:
     """A drifted comparison with its chart: what moved, how surely, and both samples."""
 
+    anchor: str
     name: str
     dtype: str
     against: str
     told: str
     facts: tuple[tuple[str, str], ...]
     histogram: Markup
+    trend: Markup
     measures: tuple[tuple[str, str], ...]
 
 
@@ -69,17 +78,19 @@ class DriftSection:
     more: str
 
 
-def build_drift(run: Run) -> DriftSection | None:
-    """The section of a run; None where no distributions were compared."""
-    check = next((check for check in run.checks if check.drift), None)
+def build_drift(told: Told, nights: Sequence[Night]) -> DriftSection | None:
+    """The section of a run; None where no distributions were compared. ``nights``: with the run, oldest first."""
+    check = next((check for check in told.run.checks if check.drift), None)
     if check is None:
         return None
-    full = told_with_charts(check)
     return DriftSection(
         budget=_budget(check),
-        panels=tuple(_panel(stats) for stats in full),
-        lines=tuple(_line(stats, group) for stats, group in _told(check.drift)),
-        more=_more(check.drift),
+        panels=tuple(
+            _panel(f"d{number}", stats, told.run, nights)
+            for number, stats in enumerate(told_with_charts(check, told.detail), start=1)
+        ),
+        lines=tuple(_line(stats, group) for stats, group in _told(check.drift, told.detail)),
+        more=_more(check.drift, told.detail),
     )
 
 
@@ -102,31 +113,38 @@ def _alike(drift: Sequence[DriftStats]) -> list[DriftStats]:
     return same if len(same) >= ALIKE else []
 
 
-def _more(drift: Sequence[DriftStats]) -> str:
+def _more(drift: Sequence[DriftStats], detail: Detail) -> str:
     alike = len(_alike(drift))
-    left = len(_by_feature(drift)) - alike - len(_told(drift))
+    left = len(_by_feature(drift)) - alike - len(_told(drift, detail))
     told = f"{plural(left, 'feature')} more in run.json." if left else ""
     return told + (f" {plural(alike, 'feature')} without a sure difference in run.json." if alike else "")
 
 
-def _told(drift: Sequence[DriftStats]) -> list[tuple[DriftStats, list[DriftStats]]]:
+def _told(drift: Sequence[DriftStats], detail: Detail) -> list[tuple[DriftStats, list[DriftStats]]]:
     alike = _alike(drift)
-    return [(stats, group) for stats, group in _by_feature(drift) if stats not in alike][:LINES]
+    lines = [(stats, group) for stats, group in _by_feature(drift) if stats not in alike]
+    return lines[: min(LINES, detail.lines)]
 
 
-def told_with_charts(check: CheckResult) -> list[DriftStats]:
+def told_with_charts(check: CheckResult, detail: Detail) -> list[DriftStats]:
     """The drifted comparisons that have a chart on the page: the worst of each feature."""
     drifted = [stats for stats, _ in _by_feature(check.drift) if stats.status == "drifted"]
+    drifted.sort(key=lambda stats: stats.part in ("nulls", "statuses"))  # of which a chart of values tells nothing
     features = {(stats.view, stats.feature) for stats in drifted if not stats.slice}
-    return [s for s in drifted if not s.slice or (s.view, s.feature) not in features][:FULL]
+    return [s for s in drifted if not s.slice or (s.view, s.feature) not in features][: detail.charts]
 
 
-def embedded_drift(check: CheckResult) -> CheckResult:
+_NOT_CHARTED: dict[str, Any] = {
+    "labels": (), "reference": (), "current": (), "measures": {}, "reference_missing": {}, "current_missing": {}
+}  # fmt: skip
+
+
+def embedded_drift(check: CheckResult, detail: Detail) -> CheckResult:
     """A check as the page embeds it: the comparisons that it tells, and bins and measures of those that it charts."""
-    charted = told_with_charts(check)
+    charted = told_with_charts(check, detail)
     slim = tuple(
-        stats if stats in charted else replace(stats, labels=(), reference=(), current=(), measures={})
-        for _, group in _told(check.drift)
+        stats if stats in charted else replace(stats, **_NOT_CHARTED)
+        for _, group in _told(check.drift, detail)
         for stats in group
     )
     return replace(check, drift=slim)
@@ -149,24 +167,57 @@ def _where(stats: DriftStats) -> str:
     return f" where {clean(stats.slice)}" if stats.slice else ""
 
 
-def _panel(stats: DriftStats) -> DriftPanel:
+def _panel(anchor: str, stats: DriftStats, run: Run, nights: Sequence[Night]) -> DriftPanel:
     name = name_of(stats.view, stats.feature)
+    rates = [night.drift.get(f"{stats.view}.{stats.feature}") for night in nights]
     facts = (
+        *_joined(stats, run),
         ("effect", f"{percent(stats.effect)} of rows (counts from {percent(stats.min_effect)})"),
         ("q-value", f"{stats.q_value:.2g} (sure up to {stats.level:.2g})"),
         ("rows now", _sizes(stats.current_rows, stats.current_effective)),
         ("rows of the reference", _sizes(stats.reference_rows, stats.reference_effective)),
         ("null now / reference", _nulls(stats)),
+        *((f"without a value {when}", _reasons(rows)) for when, rows in _missing(stats) if rows),
     )
     return DriftPanel(
+        anchor=anchor,
         name=name,
         dtype=clean(stats.dtype),
         against=_AGAINST.get(stats.against, clean(stats.against)),
-        told=f"{percent(stats.effect)} of rows{_where(stats)} {_PARTS.get(stats.part, clean(stats.part))}.",
+        told=f"{percent(stats.effect)} of rows{_where(stats)} {_what(stats)}.",
         facts=facts,
         histogram=svg.histogram(name, stats.labels, stats.reference, stats.current, sides=("reference", "now")),
+        trend=svg.rate_strip(name, rates, STRIP, what="effect")
+        if sum(r is not None for r in rates) > 1
+        else Markup(""),
         measures=tuple((clean(measure), f"{value:.4g}") for measure, value in sorted(stats.measures.items())),
     )
+
+
+def _what(stats: DriftStats) -> str:
+    """What happened to the rows of an effect."""
+    if stats.part != "nulls":
+        return _PARTS.get(stats.part, clean(stats.part))
+    fewer = stats.current_nulls * stats.reference_rows > stats.reference_nulls * stats.current_rows
+    return "lost their value" if fewer else "gained a value"
+
+
+def _joined(stats: DriftStats, run: Run) -> tuple[tuple[str, str], ...]:
+    """Rows that were compared one by one go first: of them it is known how many are wrong."""
+    return tuple(
+        (f"rows that differ ({clean(check.check)})", f"{count(one.differing)} of {count(one.compared)}")
+        for check in run.checks
+        for one in check.features
+        if (one.view, one.feature) == (stats.view, stats.feature) and one.compared
+    )
+
+
+def _missing(stats: DriftStats) -> tuple[tuple[str, Mapping[str, int]], ...]:
+    return ("now", stats.current_missing), ("in the reference", stats.reference_missing)
+
+
+def _reasons(rows: Mapping[str, int]) -> str:
+    return ", ".join(f"{clean(why)} {count(number)}" for why, number in sorted(rows.items()))
 
 
 def _sizes(rows: int, effective: float) -> str:

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -18,15 +17,16 @@ from markupsafe import Markup
 
 from skewguard.errors import ConfigurationError
 from skewguard.files import write_atomically
-from skewguard.findings import CheckResult, Run
+from skewguard.findings import Run
 from skewguard.history import History, Night, dump_nights
 from skewguard.incidents import Incident
 from skewguard.report import svg, words
-from skewguard.report.drift import embedded_drift
+from skewguard.report.detail import LEVELS, LIMIT, Detail
+from skewguard.report.embedded import embedded_nights, embedded_run
 from skewguard.report.figures import TEXT_LENGTH, clean, count, name_of, plural, when
 from skewguard.report.model import build_page, nights_before, summary, verdict_counts
-from skewguard.report.panels import SPARKS, STRIP
-from skewguard.report.rows import SHOWN_SAMPLES, Anchors, told_in_full
+from skewguard.report.panels import STRIP
+from skewguard.report.rows import Told
 from skewguard.run_json import dump_run
 
 if TYPE_CHECKING:
@@ -48,23 +48,31 @@ def render_html(run: Run, *, history: Sequence[Night] = (), now: datetime | None
             tells no age, and equal input gives equal bytes on any day.
 
     Returns:
-        HTML with the JSON that it was drawn from in ``<script type="application/json" id="run">`` and
-        ``id="history"``. To keep the page small the embedded run has the worst rows that the page shows, and its
-        findings once: under ``findings``, not under the checks again; bins of the features that it charts, and of each
-        feature its worst comparison of distributions; the embedded history has the features that the page charts and
-        the findings of the run before. ``run.json`` and ``history.json`` beside it are whole.
+        HTML of at most 150 KiB (``report.detail``) with the JSON that it was drawn from in
+        ``<script type="application/json" id="run">`` and ``id="history"`` (``report.embedded``): what the page shows of
+        the run and the nights. ``run.json`` and ``history.json`` beside it are whole.
 
     Raises:
         BadInputError: the run holds a value that JSON cannot carry.
     """
+    text = ""
+    for detail in LEVELS:
+        text = _render(run, history, now, detail)
+        if len(text.encode()) < LIMIT:
+            break
+    return text
+
+
+def _render(run: Run, history: Sequence[Night], now: datetime | None, detail: Detail) -> str:
     script = _script()
+    told = Told.of(run, nights_before(run, history), detail)
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
-            page=build_page(run, history, now),
-            run_json=_for_script(dump_run(_embedded(run))),
-            history_json=_for_script(dump_nights(_embedded_nights(run, history))),
+            page=build_page(run, history, now, detail),
+            run_json=_for_script(dump_run(embedded_run(told))),
+            history_json=_for_script(dump_nights(embedded_nights(told))),
             script=Markup(script),  # noqa: S704  (our own file, beside the template)
             script_hash=_hash(script),
         )
@@ -190,40 +198,6 @@ def _unwritable(what: str, folder: Path, error: OSError) -> ConfigurationError:
 
 def _worst(cause: str, view: str | None, feature: str | None) -> str:
     return f"{words.words_for(cause).short}: {name_of(view, feature)}"
-
-
-def _embedded(run: Run) -> Run:
-    """The run as the page holds it: the worst rows that it shows, and no finding a second time under its check."""
-    in_full = told_in_full(run)
-    findings = tuple(
-        replace(item, samples=item.samples[:SHOWN_SAMPLES] if (item.view, item.feature) in in_full else ())
-        for item in run.findings
-    )
-    return replace(run, findings=findings, checks=tuple(_embedded_check(check, in_full) for check in run.checks))
-
-
-def _embedded_check(check: CheckResult, in_full: Anchors) -> CheckResult:
-    """A check without its findings, and without the bins of features that have no chart on the page."""
-    charted = len([s for s in check.features if (s.view, s.feature) not in in_full]) <= SPARKS
-    features = tuple(
-        stats if charted or (stats.view, stats.feature) in in_full else replace(stats, labels=(), offline=(), online=())
-        for stats in check.features
-    )
-    return replace(embedded_drift(check), findings=(), features=features)
-
-
-def _embedded_nights(run: Run, history: Sequence[Night]) -> list[Night]:
-    """The nights as the page holds them: rates of the features that it charts, findings of the last one only."""
-    told = {f"{view}.{feature}" for view, feature in told_in_full(run)}
-    nights = nights_before(run, history)
-    return [
-        replace(
-            night,
-            rates=night.rates if night is nights[-1] else {},
-            features={name: rate for name, rate in night.features.items() if name in told},
-        )
-        for night in nights
-    ]
 
 
 @cache

@@ -15,15 +15,19 @@ from markupsafe import Markup
 from skewguard.findings import DRIFTS, Finding, Run, Verdict
 from skewguard.history import Night, night_of
 from skewguard.report import svg, words
+from skewguard.report.detail import Detail
 from skewguard.report.drift import DriftSection, build_drift
 from skewguard.report.figures import TEXT_LENGTH, clean, count, name_of, plural, seconds, span, when, when_text
-from skewguard.report.panels import STRIP, FeatureRow, Panel, build_others, build_panels
-from skewguard.report.rows import CheckRow, FindingRow, check_row, code_parts, finding_row, pairs, told_in_full
+from skewguard.report.panels import STRIP, FeatureRow, Panel, build_others, build_panels, count_others
+from skewguard.report.rows import CheckRow, FindingRow, Told, check_row, code_parts, finding_row, pairs
 
+SHOWN_REASONS = 5
+"""Reasons of the verdict at the top of the page; more of them are findings and checks, which follow."""
 SHOWN_CARDS = 3
 """Findings told in full at the top of the page; all are in the table."""
 REPAIRABLE = "Mend the online store from offline; the plan is shown before anything is written."
 BEHIND = "Bring the online store up to date."
+MOVED = "See since when it moves; then whether the world changed (train again on new data) or a pipeline did (mend it)."
 UNDECIDED = "Remove what kept these checks from an answer; the reasons stand beside them below."
 STALE = timedelta(hours=36)
 """A report drawn this long after its run says so: a nightly run is missing."""
@@ -65,25 +69,29 @@ class Page:
     stale: str
     overrides: tuple[str, ...]
     reasons: tuple[str, ...]
+    more_reasons: int
     cards: tuple[FindingRow, ...]
     more_cards: int
     steps: tuple[Step, ...]
     checks: tuple[CheckRow, ...]
     findings: tuple[FindingRow, ...]
+    more_findings: int
     panels: tuple[Panel, ...]
     others: tuple[FeatureRow, ...]
+    more_others: int
     drift: DriftSection | None
     not_checked: tuple[tuple[str, str], ...]
     provenance: tuple[tuple[str, str], ...]
 
 
-def build_page(run: Run, history: Sequence[Night], now: datetime | None) -> Page:
+def build_page(run: Run, history: Sequence[Night], now: datetime | None, detail: Detail) -> Page:
     """The page of a run. ``history`` are nights, oldest first; of them only those before the run are shown."""
     earlier = nights_before(run, history)
     nights = [*earlier, night_of(run)][-STRIP:]
-    anchors = told_in_full(run)
-    rows = tuple(finding_row(index, item, run, earlier, anchors) for index, item in enumerate(run.findings, start=1))
+    told = Told.of(run, earlier, detail)
+    rows = tuple(finding_row(index, item, told) for index, item in enumerate(run.findings, start=1))
     cards = tuple(row for row in rows if row.action != "ignore")
+    others = build_others(told)
     verdict = words.VERDICTS[run.verdict]
     return Page(
         verdict=run.verdict.value,
@@ -103,17 +111,20 @@ def build_page(run: Run, history: Sequence[Night], now: datetime | None) -> Page
         drawn="" if now is None else when(now),
         stale=_stale(run, now),
         overrides=tuple(override_lines(run)),
-        reasons=tuple(clean(reason, TEXT_LENGTH) for reason in run.reasons),
+        reasons=tuple(clean(reason, TEXT_LENGTH) for reason in run.reasons[:SHOWN_REASONS]),
+        more_reasons=max(len(run.reasons) - SHOWN_REASONS, 0),
         cards=cards[:SHOWN_CARDS],
         more_cards=max(len(cards) - SHOWN_CARDS, 0),
         steps=_steps(run),
         checks=tuple(
             check_row(check, len([item for item in run.findings if item.check == check.check])) for check in run.checks
         ),
-        findings=rows,
-        panels=build_panels(run, rows, nights, anchors),
-        others=build_others(run, anchors),
-        drift=build_drift(run),
+        findings=rows[: detail.lines],
+        more_findings=len(rows[detail.lines :]),
+        panels=build_panels(told, rows, nights),
+        others=others,
+        more_others=count_others(told) - len(others),
+        drift=build_drift(told, nights),
         not_checked=tuple(not_checked(run)),
         provenance=pairs({name: value for name, value in run.provenance.items() if name != "overrides"}),
     )
@@ -165,13 +176,16 @@ def summary(run: Run) -> str:
 def not_checked(run: Run) -> Iterable[tuple[str, str]]:
     """What the run did not check, and why: (what, why).
 
-    From checks that did not run to the end, rows that could not be compared, and what a check leaves under
-    ``not_checked`` in its ``details`` and a run in its ``provenance``: a mapping (what -> why) or a list of texts.
+    From checks that did not run to the end or had nothing to look at, rows that could not be compared, and what a check
+    leaves under ``not_checked`` in its ``details`` and a run in its ``provenance``: a mapping (what -> why) or a list
+    of texts.
     """
     for check in run.checks:
         name = clean(check.check)
         if check.status != "ok":
             yield f"the check {name}", clean(check.reason or f"it is {check.status}, without a reason", TEXT_LENGTH)
+        elif not check.population and check.reason:
+            yield f"nothing in the check {name}", clean(check.reason, TEXT_LENGTH)
         elif check.compared < check.population:
             missing = check.population - check.compared
             told = f"{count(missing)} of {count(check.population)} rows in {name}"
@@ -196,9 +210,9 @@ def _changed(run: Run, earlier: Sequence[Night]) -> str:
         return ""
     last = earlier[-1]
     ours = {item.key: item for item in run.findings}
-    decided = {check.check for check in run.checks if check.status == "ok"}
-    gone = [key for key in last.rates if key not in ours and key.split("/", 1)[0] in decided]
-    unseen = [key for key in last.rates if key not in ours and key.split("/", 1)[0] not in decided]
+    absent = [key for key in last.rates if key not in ours]
+    gone = [key for key in absent if _decided(run, key)]
+    unseen = [key for key in absent if key not in gone]
     new = [key for key in ours if key not in last.rates]
     higher = [key for key, item in ours.items() if key in last.rates and item.ci_low > last.rates[key]]
     parts = [_counted(keys, word) for keys, word in ((new, "new"), (higher, "higher"), (gone, "gone"))]
@@ -206,6 +220,12 @@ def _changed(run: Run, earlier: Sequence[Night]) -> str:
     told = "; ".join(part for part in parts if part)
     before = f"Since the run before ({when(last.as_of)}, {last.verdict.value})"
     return f"{before}: {told}." if told else f"{before}: no finding is new, none is gone."
+
+
+def _decided(run: Run, key: str) -> bool:
+    """Did the check of a finding's key come to an answer about its feature?"""
+    check, _, view, feature = key.split("/", 3) if key.count("/") >= 3 else (key, "", "", "")
+    return any(one.decides(view or None, feature or None) for one in run.checks if one.check == check)
 
 
 def _counted(keys: Sequence[str], word: str) -> str:
@@ -236,13 +256,12 @@ def _steps(run: Run) -> tuple[Step, ...]:
     others: dict[str, list[Finding]] = {}
     for item in run.findings:
         if item.action != "ignore":
-            command = words.command_for(item, run)
+            # the trend of the furthest feature; of others it is asked for in the same way
+            known = next((key for key, found in commands.items() if item.cause is found[0].cause in DRIFTS), None)
+            command = known or words.command_for(item, run)
             by, key = (commands, command) if command else (others, _advice(item))
             by.setdefault(key, []).append(item)
-    told = [
-        Step(((REPAIRABLE if found[0].repairable else BEHIND, False),), command, _names(found), _notes(found))
-        for command, found in commands.items()
-    ]
+    told = [_step(command, found) for command, found in commands.items()]
     told += [Step(tuple(code_parts(text)), "", _names(found)) for text, found in others.items()]
     undecided = [check.check for check in run.checks if check.status != "ok"]
     if undecided:
@@ -253,6 +272,15 @@ def _steps(run: Run) -> tuple[Step, ...]:
     if told:
         told.append(Step((("Check again.", False),), words.fill(words.CHECK, run), ""))
     return tuple(told)
+
+
+def _step(command: str, found: list[Finding]) -> Step:
+    if found[0].cause in DRIFTS:
+        return Step(((MOVED, False),), command, _names(found))
+    if found[0].repairable or command.startswith("skewguard materialize"):
+        text = REPAIRABLE if found[0].repairable else BEHIND
+        return Step(((text, False),), command, _names(found), _notes(found))
+    return Step(tuple(code_parts(_advice(found[0]))), command, _names(found))
 
 
 def _advice(item: Finding) -> str:

@@ -11,12 +11,10 @@ from skewguard.findings import Cause, FeatureStats, Run
 from skewguard.history import Night
 from skewguard.report import svg, words
 from skewguard.report.figures import clean, count, name_of, percent
-from skewguard.report.rows import Anchors, FindingRow, Subject
+from skewguard.report.rows import FindingRow, Subject, Told
 
 STRIP = 14
 """Runs in the strip."""
-SPARKS = 24
-"""Most features without a panel that have a small chart each."""
 
 _CAUSE_ORDER = {cause.value: index for index, cause in enumerate(Cause)}
 
@@ -68,11 +66,11 @@ def _all_stats(run: Run) -> dict[Subject, FeatureStats]:
     return found
 
 
-def build_panels(run: Run, rows: Sequence[FindingRow], nights: Sequence[Night], anchors: Anchors) -> tuple[Panel, ...]:
-    """The panels of the subjects that ``anchors`` names, in its order."""
-    stats = _all_stats(run)
+def build_panels(told: Told, rows: Sequence[FindingRow], nights: Sequence[Night]) -> tuple[Panel, ...]:
+    """The panels of the subjects that are told in full, worst first."""
+    stats = _all_stats(told.run)
     panels = []
-    for (view, feature), anchor in anchors.items():
+    for (view, feature), anchor in told.anchors.items():
         found = tuple(row for row in rows if row.anchor == anchor)
         worst = next((row.action for row in found if row.action in ("block", "warn")), "")
         bare = Panel(anchor, name_of(view, feature), "", worst, (), Markup(""), Markup(""), (), Markup(""), found)
@@ -109,11 +107,26 @@ def _panel(bare: Panel, stats: FeatureStats, rates: Sequence[float | None]) -> P
     )
 
 
-def build_others(run: Run, anchors: Anchors) -> tuple[FeatureRow, ...]:
-    """The features that have no panel: those that differ first, most rows first, then in the order of the checks."""
-    others = [(subject, stats) for subject, stats in _all_stats(run).items() if subject not in anchors]
-    sparks = len(others) <= SPARKS
+def others_told(told: Told) -> list[tuple[Subject, FeatureStats]]:
+    """The features without a panel that have a line: those that differ first, most rows first, then as checks come."""
+    others = [(subject, stats) for subject, stats in _all_stats(told.run).items() if subject not in told.anchors]
     others.sort(key=lambda pair: -pair[1].differing / max(pair[1].compared, 1))
+    return others[: told.detail.lines]
+
+
+def count_others(told: Told) -> int:
+    """Features without a panel."""
+    return len(_all_stats(told.run).keys() - told.anchors.keys())
+
+
+def has_sparks(told: Told) -> bool:
+    """Do features without a panel have a small chart each?"""
+    return count_others(told) <= told.detail.sparks
+
+
+def build_others(told: Told) -> tuple[FeatureRow, ...]:
+    """The features that have no panel, as lines."""
+    sparks = has_sparks(told)
     return tuple(
         FeatureRow(
             name=name_of(*subject),
@@ -123,5 +136,5 @@ def build_others(run: Run, anchors: Anchors) -> tuple[FeatureRow, ...]:
             nulls=f"{count(stats.offline_nulls)} / {count(stats.online_nulls)}",
             spark=svg.histogram("", stats.labels, stats.offline, stats.online, small=True) if sparks else Markup(""),
         )
-        for subject, stats in others
+        for subject, stats in others_told(told)
     )

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from skewguard.findings import Cause, CheckResult, Finding, Run
 from skewguard.history import Night
 from skewguard.report import svg, words
+from skewguard.report.detail import Detail
 from skewguard.report.figures import (
     TEXT_LENGTH,
     clean,
@@ -26,15 +27,6 @@ from skewguard.report.figures import (
     when,
     when_text,
 )
-
-SHOWN_SAMPLES = 5
-"""Worst rows shown (and embedded) for one finding; run.json has them all."""
-FULL_PANELS = 10
-"""Features or views told in full, worst first; the others have their lines in the tables."""
-MANY = 20
-"""From so many features or views with findings on ..."""
-FEW_PANELS = 6
-"""... only so many are told in full: a very bad night stays a page that opens at once."""
 
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 
@@ -103,28 +95,38 @@ class CheckRow:
     details: tuple[tuple[str, str], ...]
 
 
-def told_in_full(run: Run) -> Anchors:
-    """The subjects of the worst findings, for which the page has charts and worst rows, with their anchors."""
-    subjects = list(dict.fromkeys((item.view, item.feature) for item in run.findings))
-    told = subjects[: FULL_PANELS if len(subjects) < MANY else FEW_PANELS]
-    return {subject: f"p{index}" for index, subject in enumerate(told, start=1)}
+@dataclass(frozen=True)
+class Told:
+    """What a page tells of a run: the run, the nights before it, how much of it, and the places of its panels."""
+
+    run: Run
+    earlier: Sequence[Night]
+    detail: Detail
+    anchors: Anchors
+
+    @classmethod
+    def of(cls, run: Run, earlier: Sequence[Night], detail: Detail) -> Told:
+        """With charts and worst rows for the subjects of the worst findings."""
+        subjects = list(dict.fromkeys((item.view, item.feature) for item in run.findings))[: detail.panels]
+        return cls(run, earlier, detail, {subject: f"p{index}" for index, subject in enumerate(subjects, start=1)})
 
 
-def finding_row(number: int, item: Finding, run: Run, earlier: Sequence[Night], anchors: Anchors) -> FindingRow:
+def finding_row(number: int, item: Finding, told: Told) -> FindingRow:
     """A finding as text; ``anchor`` is empty where its subject has no panel."""
-    told = words.words_for(item.cause.value)
+    run, earlier, most = told.run, told.earlier, told.detail.samples
+    cause = words.words_for(item.cause.value)
     known_before = bool(earlier) and item.key in earlier[-1].rates
     return FindingRow(
         number=number,
         check=clean(item.check),
         cause=item.cause.value,
-        cause_word=told.short,
-        meaning=told.meaning,
-        why=told.why,
-        todo=told.todo,
+        cause_word=cause.short,
+        meaning=cause.meaning,
+        why=cause.why,
+        todo=cause.todo,
         name=name_of(item.view, item.feature),
-        anchor=anchors.get((item.view, item.feature), ""),
-        message=_sentence(clean(item.message or told.meaning, TEXT_LENGTH)),
+        anchor=told.anchors.get((item.view, item.feature), ""),
+        message=_sentence(clean(item.message or cause.meaning, TEXT_LENGTH)),
         count=count(item.count),
         compared=count(item.compared),
         many=item.compared > 1,
@@ -138,8 +140,8 @@ def finding_row(number: int, item: Finding, run: Run, earlier: Sequence[Night], 
         evidence=pairs(item.evidence),
         gist="; ".join(f"{name} = {value}" for name, value in pairs(item.evidence)[:3] if len(value) <= 40),
         advice=tuple(code_parts(clean(item.advice, TEXT_LENGTH))),
-        samples=tuple(_sample(row, item.cause) for row in item.samples[:SHOWN_SAMPLES]),
-        more_samples=max(len(item.samples) - SHOWN_SAMPLES, 0),
+        samples=tuple(_sample(row, item.cause) for row in item.samples[:most]),
+        more_samples=max(len(item.samples) - most, 0),
     )
 
 

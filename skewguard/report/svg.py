@@ -158,8 +158,8 @@ def verdict_strip(nights: Sequence[tuple[str, Verdict]], slots: int = 14) -> Mar
     )
 
 
-def rate_strip(name: str, rates: Sequence[float | None], slots: int = 14) -> Markup:
-    """Mismatch rates of the last runs as bars, oldest first; a dot where a run had none, nothing where unknown."""
+def rate_strip(name: str, rates: Sequence[float | None], slots: int = 14, what: str = "mismatch rate") -> Markup:
+    """Rates of the last runs as bars, oldest first; a dot where a run had none, nothing where unknown."""
     shown = list(rates)[-slots:]
     top = max((rate for rate in shown if rate), default=0.0)
     width, height, pitch = slots * 12, 28, 12
@@ -173,8 +173,8 @@ def rate_strip(name: str, rates: Sequence[float | None], slots: int = 14) -> Mar
             dots += f"M{x + 3} {height - 2}h3"
     told = ", ".join("unknown" if rate is None else percent(rate) for rate in shown) or "none"
     body = f'<path class="zero" d="{dots}"/><path class="rate" d="{bars}"/>'
-    label = f"{name}: mismatch rate of the last runs, oldest first: {told}"
-    return _svg("rates", width, height, label, body, "mismatch rate of the last runs, oldest first")
+    label = f"{name}: {what} of the last runs, oldest first: {told}"
+    return _svg("rates", width, height, label, body, f"{what} of the last runs, oldest first")
 
 
 def rate_dot(rate: float, low: float, high: float) -> Markup:

@@ -1,6 +1,7 @@
 """Verdicts, statuses and causes in plain words: what each means, why it happens, what to do. Texts only, no layout.
 
-Commands are templates: ``{repo}`` and ``{service}`` are filled in, quoted for a POSIX shell, and ``{as_of}``.
+Commands are templates: ``{repo}``, ``{service}`` and ``{feature}`` are filled in, quoted for a POSIX shell, and
+``{as_of}``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from skewguard.run_json import timestamp
 REPAIR = "skewguard repair --service {service} --repo {repo}{as_of}"
 MATERIALIZE = "skewguard materialize --repo {repo}{as_of}"
 CHECK = "skewguard check --service {service} --repo {repo}{as_of}"
+TREND = "skewguard history --service {service} --repo {repo} --feature {feature}"
 """Shown last: after the other steps, the way to see that they helped."""
 
 NOW = timedelta(hours=1)
@@ -279,6 +281,7 @@ WORDS: Mapping[str, CauseWords] = {
         "The values come from another distribution than the reference, by more than chance and than policy allows.",
         "The world changed, another population is served, or a job upstream writes other values.",
         "Where the world changed, train again on new data; where a job did, mend it.",
+        TREND,
     ),
     "joint_drift": CauseWords(
         "another joint distribution",
@@ -297,28 +300,33 @@ def words_for(cause: str) -> CauseWords:
     return known or CauseWords(cause.replace("_", " "), _OTHER.meaning, _OTHER.why, _OTHER.todo)
 
 
-def fill(template: str, run: Run) -> str:
-    """A command template with the run's service and repository, quoted for the shell, and its as-of time.
+def fill(template: str, run: Run, feature: str = "") -> str:
+    """A command template with the run's service and repository and a feature, quoted for the shell, and its as-of time.
 
     The as-of time is left out of runs about the present, so that the pasted command is about its own present.
     """
     repo = run.provenance.get("repository", ".")
     past = abs(run.started_at - run.as_of) > NOW
     values = {
-        "repo": _quoted(repo if isinstance(repo, str) else "."),
-        "service": _quoted(run.service),
+        "repo": quoted(repo if isinstance(repo, str) else "."),
+        "service": quoted(run.service),
+        "feature": quoted(feature),
         "as_of": f" --as-of {timestamp(run.as_of)}" if past else "",
     }
     return template.format(**values)
 
 
 def command_for(finding: Finding, run: Run) -> str:
-    """The command that mends a finding (repair where the check says that it can), or an empty text."""
+    """The command that mends a finding (repair where the check says that it can) or looks into it, or an empty text."""
     template = REPAIR if finding.repairable else words_for(finding.cause.value).command
-    return fill(template, run) if template else ""
+    alike = finding.evidence.get("features")  # of a view whose rows lack all their values
+    feature = finding.feature or (alike[0] if isinstance(alike, list | tuple) and alike else None)
+    if template == TREND and feature is None:
+        return ""
+    return fill(template, run, f"{finding.view}:{feature}") if template else ""
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """POSIX shell quoting; control characters, which could end a pasted line early, become their escapes."""
     text = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in value)
     return shlex.quote(text)

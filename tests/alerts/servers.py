@@ -6,6 +6,7 @@ import base64
 import json
 import socketserver
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
@@ -71,18 +73,51 @@ class Mailbox:
     encrypted: list[bool] = field(default_factory=list)
 
 
+def certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """A server's context with a certificate for localhost, and the file by which a client may trust it."""
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context, cert
+
+
 @contextmanager
-def mail_server(*refuse: int, context: ssl.SSLContext | None = None) -> Iterator[Mailbox]:
-    """Speaks EHLO, STARTTLS (with a context), AUTH PLAIN, MAIL, RCPT, DATA, QUIT."""
+def mail_server(*refuse: int, context: ssl.SSLContext | None = None, implicit: bool = False) -> Iterator[Mailbox]:
+    """Speaks EHLO, STARTTLS (with a context; ``implicit``: TLS from the start), AUTH PLAIN, MAIL, RCPT, DATA, QUIT."""
     box = Mailbox(refuse=list(refuse))
 
     class Handler(socketserver.StreamRequestHandler):
         def say(self, text: str) -> None:
             self.wfile.write(text.encode() + b"\r\n")
 
+        wrapped: ssl.SSLSocket | None = None
+
+        def encrypt(self, context: ssl.SSLContext) -> None:
+            self.rfile.close()
+            self.wrapped = context.wrap_socket(self.connection, server_side=True)
+            self.rfile, self.wfile = self.wrapped.makefile("rb"), self.wrapped.makefile("wb", 0)
+
+        def finish(self) -> None:
+            super().finish()
+            if self.wrapped is not None:
+                self.wrapped.close()
+
         def handle(self) -> None:
+            secure = context is not None and implicit
+            try:
+                if context is not None and implicit:
+                    self.encrypt(context)
+                self.talk(secure)
+            except ssl.SSLError:
+                return  # the client did not trust the certificate, and went
+
+        def talk(self, secure: bool) -> None:
             self.say("220 here")
-            secure = False
             while line := self.rfile.readline():
                 verb = line.split()[0].upper() if line.split() else b""
                 if verb == b"EHLO":
@@ -92,8 +127,7 @@ def mail_server(*refuse: int, context: ssl.SSLContext | None = None) -> Iterator
                     self.say("250 AUTH PLAIN")
                 elif verb == b"STARTTLS" and context is not None:
                     self.say("220 go on")
-                    wrapped = context.wrap_socket(self.connection, server_side=True)
-                    self.rfile, self.wfile = wrapped.makefile("rb"), wrapped.makefile("wb", 0)
+                    self.encrypt(context)
                     secure = True
                 elif verb == b"AUTH":
                     _, user, password = base64.b64decode(line.split()[2]).split(b"\0")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
+import shutil
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from skewguard.errors import BadInputError, PolicyError
 from skewguard.findings import Cause, Finding, Run
 from skewguard.history import History
 from skewguard.incidents import Event, EventKind, advance
-from tests.alerts.servers import Endpoint, endpoint, mail_server
+from tests.alerts.servers import Endpoint, certificate, endpoint, mail_server
 from tests.test_incidents import found, run
 
 NOW = datetime(2026, 3, 1, 4, tzinfo=UTC)
@@ -169,6 +172,32 @@ def test_mail_that_is_refused(tmp_path: Path) -> None:
     with mail_server() as box:
         (failed,) = deliver(kept, letter_of(tmp_path, box.port, name="z", security="starttls"))
     assert failed.reason == "the mail server refused (SMTPNotSupportedError)"  # never in the clear instead
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_mail_is_encrypted_and_to_no_one_who_is_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, security: str
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not on PATH")
+    kept = history(tmp_path, run(0, found("a")))
+    context, trusted = certificate(tmp_path)
+    with mail_server(context=context, implicit=security == "tls") as box:
+        settings = letter_of(
+            tmp_path, box.port, host="localhost", security=security, user="guard", password_env="MAIL", name=security
+        )
+        (failed,) = deliver(kept, settings, MAIL="right-password")
+        assert failed.reason == "the mail server's certificate does not hold (SSLCertVerificationError)"
+        assert (box.letters, box.logins) == ([], [])
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+        assert deliver(kept, settings, MAIL="right-password")[0].outcome == "sent"
+    assert (box.encrypted, box.logins) == ([True], [("guard", "right-password")])
+
+
+def test_the_command_of_an_alert_is_quoted_for_the_shell() -> None:
+    event = advance({}, replace(run(0, found("a")), service="a; touch x"))[1][0]
+    command = Message.of("t", [(1, event)], None).command
+    assert shlex.split(command) == ["skewguard", "report", "--service", "a; touch x", "--run", "r0"]
 
 
 def test_silence_keeps_and_tells_later_what_is_still_open(tmp_path: Path) -> None:

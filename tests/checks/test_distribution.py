@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from skewguard.checks.distribution import Comparison, Night, check_distribution
+from skewguard.checks.distribution import Night, check_distribution
 from skewguard.config import Drift, Policy
+from skewguard.drift.judging import Comparison
 from skewguard.findings import Cause, CheckResult, Verdict
 from skewguard.gate import decide
 from skewguard.profile import TESTED_CATEGORIES, make_bins, profile_column
@@ -131,6 +132,72 @@ def test_nights_that_vary_are_no_alarm_until_one_lies_further_out() -> None:
     assert statuses(judged(against(moved, spread=30.0))) != ["drifted"]
 
 
+def lacking(name: str, expired: int, nulls: int, shift: float = 0.0, nans: int = 0) -> Comparison:
+    """2,000 rows against 2,000 of the nights before, of which 20 are null; rows without a value by why."""
+    values = np.random.default_rng(len(name)).normal(size=2000) + shift
+    values[:nans] = np.nan
+    gone = np.arange(2000) >= 2000 - expired - nulls
+    before = pa.array(np.random.default_rng(1).normal(size=2000), mask=np.arange(2000) < 20)
+    bins = make_bins(before, None, TESTED_CATEGORIES)
+    statuses = {status: rows for status, rows in (("NULL_VALUE", nulls), ("OUTSIDE_MAX_AGE", expired)) if rows}
+    now = replace(profile_column(pa.array(values, mask=gone), bins), statuses=statuses)
+    return Comparison("v", name, "DOUBLE", "nights", replace(profile_column(before, bins),
+                      statuses={"NULL_VALUE": 20}), now)  # fmt: skip
+
+
+def test_rows_that_expired_as_wholes_are_one_finding_of_their_view() -> None:
+    result = judged(
+        lacking("a", 200, 20), lacking("bb", 200, 20), lacking("ccc", 200, 20, 1.0), lacking("dddd", 0, 200)
+    )
+    rows, moved, other = result.findings
+    assert (rows.view, rows.feature, rows.evidence["features"]) == ("v", None, ["a", "bb", "ccc"])
+    assert rows.rate == pytest.approx(0.1)
+    assert "v (3 features alike): against the nights before, 10.0% of rows lost their value" in rows.message
+    assert "without a value now: 20 NULL_VALUE, 200 OUTSIDE_MAX_AGE; before: 20 NULL_VALUE" in rows.message
+    assert (moved.feature, moved.evidence["part"]) == ("ccc", "values")  # and of it alone, what else moved
+    assert (other.feature, other.evidence["part"]) == ("dddd", "nulls")  # as many rows too few, of its own
+    assert [(s.feature, s.part) for s in result.drift][1:3] == [("bb", "nulls"), ("ccc", "values")]
+    assert result.drift[2].effect == pytest.approx(moved.rate, abs=0.001)
+    assert result.decides("v", "a")
+    assert result.decides("v", None)
+    assert len(result.drift) == 4
+
+
+@pytest.mark.parametrize(
+    ("now", "part", "told"),
+    [
+        (lacking("a", 0, 25), "same", ""),
+        (lacking("a", 20, 0), "statuses", "without a value now: 20 OUTSIDE_MAX_AGE; before: 20 NULL_VALUE"),
+        (
+            lacking("a", 60, 20),
+            "nulls",
+            "without a value now: 20 NULL_VALUE, 60 OUTSIDE_MAX_AGE; before: 20 NULL_VALUE",
+        ),
+    ],
+    ids=["few", "for another reason", "more"],
+)
+def test_each_status_is_told(now: Comparison, part: str, told: str) -> None:
+    result = judged(now)
+    assert [f.evidence["part"] for f in result.findings] == ([] if part == "same" else [part])
+    assert all(told in finding.message for finding in result.findings)
+    assert result.drift[0].current_missing == dict(now.current.statuses)
+
+
+def test_other_reasons_at_the_same_null_rate_are_drift() -> None:
+    many = lacking("a", 0, 400).current
+    now = lacking("a", 200, 200).current
+    (finding,) = judged(Comparison("v", "a", "DOUBLE", "nights", many, now)).findings
+    assert finding.evidence["part"] == "statuses"
+    assert finding.rate == pytest.approx(0.1)
+    assert "have no value for another reason" in finding.message
+    without = replace(many, statuses={})  # a training set knows no statuses
+    assert judged(Comparison("v", "a", "DOUBLE", "contract", without, now)).findings == ()
+    nan = lacking("a", 0, 0, nans=400).current
+    (finding,) = judged(Comparison("v", "a", "DOUBLE", "contract", without, nan)).findings
+    assert (finding.evidence["part"], finding.rate) == ("statuses", pytest.approx(0.2))
+    assert nan.missing == {"NaN": 400}
+
+
 @dataclass(frozen=True)
 class Seen:
     chance: float
@@ -160,3 +227,7 @@ def test_wrong_rows_go_before_drift() -> None:
     wrong = Finding("parity", Cause.TYPE_CAST, "v", "f", 1, 100, 0, 0.1, "a wrong row")
     decision = decide([drift, CheckResult("parity", "ok", (wrong,), 100, 100)], Policy().for_service("s"))
     assert [f.cause for f in decision.findings] == [Cause.TYPE_CAST, Cause.DISTRIBUTION_DRIFT]
+    both = check_distribution(Night([against(normal(3_000, 0.3))], Seen(1e-30, 0.99)), Drift())
+    told = decide([both], Policy().for_service("s")).findings
+    assert [f.cause for f in told] == [Cause.DISTRIBUTION_DRIFT, Cause.JOINT_DRIFT]
+    assert told[0].rate < told[1].rate

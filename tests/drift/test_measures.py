@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,13 @@ def test_degenerate_columns() -> None:
     }  # fmt: skip
     rare = measured(profile([5, 4], bins=Bins(categories=("a",))), profile([5, 4], bins=Bins(categories=("a",))))
     assert "unseen_share" not in rare  # other categories were there, but not kept
+
+
+@pytest.mark.parametrize("scale", [1.7e308, 1.0, 1e-300])
+def test_numbers_as_large_and_small_as_they_come(scale: float) -> None:
+    bins = Bins(edges=tuple(float(edge * scale) for edge in (-1.0, 0.0, 1.0)))
+    found = measured(profile([0, 50, 50, 0], bins=bins), profile([0, 25, 75, 0], bins=bins))
+    assert found["wasserstein_over_sd"] == pytest.approx(0.5)  # a quarter of the values, two sd wide
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -138,6 +146,10 @@ def test_the_recorded_figures_are_evidentlys() -> None:
         assert found == pytest.approx(recorded["figures"][name], rel=1e-9)
 
 
-def test_every_measure_is_documented() -> None:
+def test_every_measure_is_documented_with_the_example_that_the_page_has() -> None:
     text = (Path(__file__).parents[2] / "docs" / "drift.md").read_text()
-    assert [m.name for m in MEASURES if f"`{m.name}`" not in text] == []
+    told = dict(re.findall(r"^\| `(\w+)` \|.*?([\d.]+) \|$", text, re.MULTILINE))
+    bins = Bins(edges=(0.0, 10.0, 20.0, 30.0))
+    found = measured(profile([0, 50, 30, 20, 0], bins=bins), profile([0, 30, 30, 30, 10], nulls=25, bins=bins))
+    assert {m.name for m in MEASURES} == set(found)
+    assert {name: float(told[name]) for name in found} == pytest.approx(found, abs=5e-5)

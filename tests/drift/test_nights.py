@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from skewguard.drift.nights import (
     KEPT,
     NightProfile,
     baseline,
+    bins_of,
     distance,
     nights_before,
     save_night,
@@ -61,6 +63,21 @@ def test_checks_by_the_hour_leave_a_night_a_day(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.json"))) == 6 + 1
     found = nights_before(tmp_path, MONDAY + timedelta(hours=119) - DAY, 7)
     assert len(found) == 4
+
+
+def test_the_bins_of_a_new_contract_take_over_after_three_nights(tmp_path: Path) -> None:
+    """Until then nights compare over the bins that they have; a column that is new has the contract's at once."""
+    other = make_bins(pa.array(np.random.default_rng(1).normal(size=5000) * 10))
+    contract = {"v__f": other, "v__new": other}
+    assert bins_of([], contract) == contract
+    for number in range(6):
+        renewed = {"v__f": profile_column(pa.array([1.0, 2.0]), other)} if number >= 3 else {}
+        save_night(tmp_path, replace(night(number), renewed=renewed))
+        nights = nights_before(tmp_path, MONDAY + number * DAY, 7)
+        assert bins_of(nights, contract) == {"v__f": other if number == 5 else BINS, "v__new": other}, number
+    assert nights[0].over("v__f", other) == renewed["v__f"]
+    assert nights[0].over("v__f", BINS) == profile(5)
+    assert nights[-1].over("v__f", other) is None
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

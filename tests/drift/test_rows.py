@@ -67,6 +67,32 @@ def test_against_other_vectors_and_only_some_columns(repo: Path, tmp_path: Path)
     assert [s.feature for s in result.drift] == ["visits", "plan"]
 
 
+def test_rows_that_are_in_both_are_compared_value_by_value_first(repo: Path, tmp_path: Path) -> None:
+    """One row in a hundred is wrong: no distribution tells, the rows themselves do."""
+    guard = guard_at(repo, 4)
+    fresh = vectors(guard, 3)
+    wrong = fresh.assign(spend=fresh["spend"].where(fresh.index % 100 != 7, fresh["spend"] + 1))
+    result = guard.drift(wrong.sample(frac=1, random_state=1), SERVICE, reference=fresh)
+    assert drifted(result) == set()
+    assert {f.feature: f.differing for f in result.features if f.differing} == {"spend": 12}
+    assert {f.compared for f in result.features} == {MEMBERS}
+    assert "per_visit" in {f.feature for f in result.features}
+    known = guard.drift(vectors(guard, 2), SERVICE)  # of the contract's rows, those that are in both
+    assert {(f.compared, f.differing) for f in known.features} == {(MEMBERS, 0)}
+    for other in (wrong.assign(event_timestamp=START), wrong.drop(columns=["event_timestamp"]),
+                  wrong.drop(columns=["member_id"])):  # fmt: skip
+        assert guard.drift(other, SERVICE, reference=fresh).features == ()
+    without_hour = guard.drift(wrong.drop(columns=["hour"]), SERVICE, reference=fresh)
+    assert "per_visit" not in {f.feature for f in without_hour.features} != set()
+    twice = guard.drift(pd.concat([wrong, wrong.head(5)]), SERVICE, reference=fresh)
+    assert {f.compared for f in twice.features} == {MEMBERS - 5}
+    wrong.to_parquet(tmp_path / "rows.parquet")
+    fresh.to_parquet(tmp_path / "fresh.parquet")
+    told = command(repo, str(tmp_path / "rows.parquet"), "--reference", str(tmp_path / "fresh.parquet")).stdout
+    assert told.startswith(f"{MEMBERS:,} rows are in both: values differ\nOTHER  usage.spend ")
+    assert "12 rows (1.00%)" in told
+
+
 def test_rows_that_repeat_an_entity_count_as_what_they_are_worth(repo: Path) -> None:
     guard = guard_at(repo, 4)
     few = vectors(guard, 3).head(25)

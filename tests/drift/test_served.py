@@ -50,16 +50,20 @@ def alarms(result: CheckResult) -> set[tuple[str, str | None]]:
 
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory: pytest.TempPathFactory) -> object:
-    """A contract over days 1 to 3; clean nights 4 to 7, night 8 with three changes, 9 with a broken relation."""
+    """A contract over days 1 to 3; clean nights 4 to 7, night 8 with three changes, 9 with a broken relation, 10 also
+    asked for 150 members that nobody knows, and 150 that came last on day 6, longer ago than the TTL.
+    """
     with EmbeddedRedis() as redis:
         changes: dict[int, Change] = {8: all_at_once, 9: uncorrelated}
-        days = [day_of(n, MEMBERS, changes.get(n, lambda frame, _: frame)) for n in range(1, 10)]
+        days = [day_of(n, MEMBERS, changes.get(n, lambda frame, _: frame)) for n in range(1, 11)]
+        days.append(day_of(6, 2150).iloc[2000:])
         folder = write_days(tmp_path_factory.mktemp("members") / "repo", redis.connection_string, days)
         guard = guard_at(folder, 4)
         guard.feast.apply()
         guard.training_set(training_rows([1, 2, 3], MEMBERS), SERVICE)
         for night in range(4, 10):
             serve_night(folder, night, list(range(MEMBERS)))
+        serve_night(folder, 10, [*range(MEMBERS), *range(2000, 2150), *range(9000, 9150)])
         yield folder
 
 
@@ -87,6 +91,30 @@ def test_a_relation_that_broke_is_seen_though_each_feature_is_as_before(repo: Pa
     joint = next(f for f in result.findings if f.cause is Cause.JOINT_DRIFT)
     assert {"usage.left", "usage.right"} == set(joint.evidence["features"][:2])
     assert not {"left", "right"} & {f.feature for f in result.findings}
+
+
+@pytest.mark.slow
+def test_rows_without_values_are_told_by_status_as_one_finding_of_their_view(repo: Path) -> None:
+    result = checked(repo, 10, save=False)
+    rows = next(f for f in result.findings if (f.view, f.feature) == ("usage", None))
+    assert "150 NOT_FOUND, 150 OUTSIDE_MAX_AGE; before: none" in rows.message
+    assert {"spend", "visits", "plan", "active", "seen", "basket", "left", "right"} == set(rows.evidence["features"])
+    own = next(f for f in result.findings if f.feature == "score")  # has nulls of its own
+    assert own.evidence["without_value"]["current"].keys() == {"NULL_VALUE", "NOT_FOUND", "OUTSIDE_MAX_AGE"}
+    assert alarms(result) - {("joint_drift", None)} == {("distribution_drift", f) for f in (None, "score", "per_visit")}
+
+
+@pytest.mark.slow
+def test_nothing_served_is_too_little_where_nights_before_had_something(repo: Path, tmp_path: Path) -> None:
+    guard = guard_at(repo, 30)
+    silent = distribution(guard, guard.service(SERVICE), START + 30 * DAY, save=True)
+    assert (silent.status, silent.details) == ("inconclusive", {"too_little": True})
+    assert "nothing was served in the 7 days before" in silent.reason
+    never = write_days(tmp_path / "never", "localhost:1", [day_of(1, 20)])
+    other = guard_at(never, 2)
+    other.feast.apply()
+    unserved = distribution(other, other.service(SERVICE), START + 2 * DAY, save=True)
+    assert (unserved.status, unserved.reason) == ("ok", "nothing was logged")
 
 
 @pytest.mark.slow

@@ -87,6 +87,6 @@ def test_q_values_are_scipys(chances: list[float]) -> None:
 
 def test_the_budget_and_the_rows_that_it_takes() -> None:
     assert q_values([]) == []
-    assert level_of(0.01, 4) == 0.0025
+    assert level_of(0.01, 4) == pytest.approx(0.002)
     # (z_0.975 + z_0.8)^2 = 7.849 for a two-sided 5% and 80% power
     assert rows_to_see(0.1, 0.25, 0.05) == math.ceil(7.8489 * 0.25 / 0.01)

@@ -42,12 +42,18 @@ class Outcome:
 def judge(table: pa.Table, suite: Suite, detail: str = "COMPLETE") -> dict[int, Outcome]:
     """What GX says of every rule of a suite, by position; ``detail`` is its result format."""
     outcomes: dict[int, Outcome] = {}
-    about_types = [rule for rule in suite.rules if rule.type in TYPE_RULES]
-    about_values = [rule for rule in suite.rules if rule.type not in TYPE_RULES]
+    # in the frame for types, nulls are filled: no row condition can be told there, and on objects there may be one
+    about_types = [rule for rule in suite.rules if rule.type in TYPE_RULES and not _is_object(table, rule)]
+    about_values = [rule for rule in suite.rules if rule not in about_types]
     for rules, make_frame in ((about_values, value_frame), (about_types, type_frame)):
         if rules:
             outcomes |= _judged(table, make_frame(table, table.column_names), rules, detail)
     return outcomes
+
+
+def _is_object(table: pa.Table, rule: Rule) -> bool:
+    kind = table.schema.field(rule.kwargs["column"]).type
+    return any(of(kind) for of in (pa.types.is_string, pa.types.is_binary, pa.types.is_list, pa.types.is_dictionary))
 
 
 def _judged(table: pa.Table, frame: Any, rules: Sequence[Rule], detail: str) -> dict[int, Outcome]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from skewguard.expectations.author import explicit, propose_suite
 from skewguard.expectations.engine import validate
 from skewguard.expectations.suites import parse_suite
 from tests.expectations.builders import between, document, entry
+from tests.expectations.generated import case
 
 
 @pytest.fixture
@@ -147,3 +149,11 @@ def test_written_out_a_suite_means_the_same_and_keeps_what_was_given() -> None:
     assert written["expectations"][2]["severity"] == "critical"
     with pytest.raises(SuiteError, match="unknown expectation"):
         explicit(document(entry("expect_nothing_of_the_kind")))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_suite_means_the_same_written_out(seed: int) -> None:
+    given = case(seed, 12).document
+    written = json.loads(json.dumps(explicit(given)))
+    assert parse_suite(written).digest == parse_suite(given).digest
+    assert explicit(written) == written

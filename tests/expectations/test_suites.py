@@ -13,6 +13,22 @@ from skewguard.expectations.rules import without_groups
 from skewguard.expectations.suites import load_suite, parse_suite, suite_path
 from tests.expectations.builders import between, document, entry
 
+
+def where(condition: Any) -> dict[str, Any]:
+    return between(min_value=1, row_condition=condition)
+
+
+def comparison(**more: Any) -> dict[str, Any]:
+    return {"type": "comparison", "column": {"name": "y"}, "operator": "==", "parameter": 1, **more}
+
+
+def nested(depth: int) -> dict[str, Any]:
+    condition = comparison()
+    for _ in range(depth):
+        condition = {"type": "and", "conditions": [condition]}
+    return condition
+
+
 WRONG: list[tuple[Any, str]] = [
     ([], "got list; expected a mapping"),
     ({"expectations": [between(min_value=1)]}, "name: got None; expected the suite's name"),
@@ -79,6 +95,52 @@ WRONG: list[tuple[Any, str]] = [
     ),
     (document(between(min_value=1, row_condition="y > 2")), "row_condition: got 'y > 2'; text is evaluated as code"),
     (document(between(min_value=1, row_condition="y > 2", condition_parser="pandas")), "row_condition: got"),
+    (document(where(5)), "row_condition: got 5; text is evaluated as code"),
+    (document(where(["y"])), "row_condition: got ['y']; text is evaluated"),
+    (document(where({"type": "pass_through", "pass_through_filter": "y"})), "evaluated as code"),
+    # GX takes this one, and evaluates what is in it
+    (
+        document(where({"type": "and", "conditions": [{"type": "pass_through", "pass_through_filter": "y > 1"}]})),
+        "row_condition.conditions[0]: got {'type': 'pass_through', 'pass_through_filter': 'y > 1'}; text is evaluated",
+    ),
+    (document(where({"type": "or", "conditions": ["y > 1"]})), "row_condition.conditions[0]: got 'y > 1'; text is"),
+    (document(where({"type": "and", "conditions": []})), "row_condition.conditions: got []; expected a list of"),
+    (document(where(comparison(type="other"))), "got type 'other' with 'type', 'column', 'operator', 'parameter'"),
+    (document(where(comparison(type=["and"]))), "got type ['and'] with"),
+    (document(where({k: v for k, v in comparison().items() if k != "type"})), "got type None with 'column'"),
+    (document(where(comparison(more=1))), "got type 'comparison' with"),
+    (
+        document(where(comparison(operator="__import__('os')"))),
+        "operator: got \"__import__('os')\"; expected one of ==",
+    ),
+    (
+        document(where(comparison(parameter={"a": 1}))),
+        "parameter: got {'a': 1}; expected a number, a text or a boolean",
+    ),
+    (document(where(comparison(operator="IN"))), "parameter: got 1; expected a list of numbers"),
+    (document(where(comparison(column="y"))), "row_condition.column: got 'y'; expected {\"name\": ...}"),
+    (
+        document(where({"type": "nullity", "column": {"name": "y"}, "is_null": "no"})),
+        "is_null: got 'no'; expected true or false",
+    ),
+    (document(where(nested(30))), "row_condition: conditions within conditions, more than 20 deep"),
+    (document(between(min_value=0, result_format="COMPLETE")), "it belongs to the run, not to the suite; leave it out"),
+    (
+        document({"type": "expect_column_to_exist", "kwargs": {"column": "x", "severity": "info"}}),
+        "severity: got 'info' among the arguments; it belongs beside kwargs",
+    ),
+    (document(between(min_value=True)), "min_value: got True; expected a number or a time"),
+    (document(entry("expect_column_values_to_match_regex", column="x", regex=5)), "regex: got 5; expected a text"),
+    (
+        document(
+            entry(
+                "expect_column_quantile_values_to_be_between",
+                column="x",
+                quantile_ranges={"quantiles": [2], "value_ranges": [[1, 2]]},
+            )
+        ),
+        "quantile_ranges.quantiles: got 2; expected shares from 0 to 1",
+    ),
     (
         document(entry("expect_column_values_to_match_like_pattern", column="x", like_pattern="a%")),
         "no pandas implementation of it; use expect_column_values_to_match_regex",
@@ -117,6 +179,16 @@ def test_a_file_that_is_no_json(text: str, message: str, tmp_path: Path) -> None
     path = tmp_path / "suite.json"
     path.write_text(text)
     with pytest.raises(SuiteError, match=message):
+        load_suite(path)
+
+
+@pytest.mark.parametrize("depth", [5000, 200_000])
+def test_a_file_of_values_within_values(depth: int, tmp_path: Path) -> None:
+    path = tmp_path / "suite.json"
+    values = "[" * depth + "]" * depth
+    rule = f'{{"type": "expect_column_values_to_be_in_set", "kwargs": {{"column": "x", "value_set": {values}}}}}'
+    path.write_text(f'{{"name": "s", "expectations": [{rule}]}}')
+    with pytest.raises(SuiteError, match=r"suite\.json"):
         load_suite(path)
 
 

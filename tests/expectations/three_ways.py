@@ -10,7 +10,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -22,6 +22,8 @@ from skewguard.expectations.judge import Judged, judge_suite
 from skewguard.expectations.rows.compile import compile_rows
 from skewguard.expectations.rows.suite import RowRule
 from skewguard.expectations.rows.validator import RowValidator
+from skewguard.expectations.sql.plan import plan_suite
+from skewguard.expectations.sql.source import columns_of, open_source
 from skewguard.expectations.suites import Rule, Suite, parse_suite
 from tests.expectations import feast_like
 from tests.expectations.generated import Case
@@ -72,8 +74,11 @@ def _compare(case: Case) -> Compared:
     suite = parse_suite(case.document)
     gx = judge(case.table, suite)
     compared = Compared(Counter({"gx": len(gx)}))
-    for judged in judge_suite(case.table, suite)[0]:
-        compared.judged[f"sql: {judged.judged_by}"] += 1
+    plan = plan_suite(suite, columns_of(open_source(case.table)))
+    compared.judged.update(f"sql: planned for {planned.how}" for planned in plan.rules)
+    in_sql = tuple(planned.rule for planned in plan.by("sql"))  # what is GX's in any case would be GX against itself
+    for judged in judge_suite(case.table, replace(suite, rules=in_sql))[0]:
+        compared.judged[f"sql: judged by {judged.judged_by}"] += 1
         compared.differences += _sql(judged, gx[judged.rule.position])
     compared.differences += _rows(case.table, suite, gx, compared.judged)
     return compared
@@ -192,7 +197,8 @@ def _text_of_whole_numbers(rule: Rule, columns: Sequence[Any]) -> bool:
 
 
 def _wide_beside_nulls(rule: Rule, columns: Sequence[Any]) -> bool:
-    return any(map(_is_wide, columns)) and any(column.null_count or _has_nan(column) for column in columns)
+    together = len(columns) > 1 or rule.kwargs.get("row_condition") is not None
+    return together and any(map(_is_wide, columns)) and any(c.null_count or _has_nan(c) for c in columns)
 
 
 def _is_wide(column: Any) -> bool:

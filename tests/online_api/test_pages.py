@@ -62,7 +62,9 @@ def test_skew_gives_verdict_gate_and_run(site: Served) -> None:
     body = site.client.get("/v1/services/drivers/skew").json()
 
     assert (body["service"], body["verdict"], body["run_id"]) == ("drivers", "block", "run-1")
-    assert body["gate"] == {"serving": "reject", "inconclusive": "annotate", "closed": True}
+    assert body["gate"] == {
+        "serving": "reject", "inconclusive": "annotate", "closed": True, "fallback": [], "override": None,
+    }  # fmt: skip
     assert body["run"]["report"] == "/reports/run-1"
     assert body["run"]["checks"][0] == {
         "check": "parity",

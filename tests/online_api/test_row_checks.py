@@ -334,6 +334,19 @@ def test_a_refused_suite_keeps_the_one_before_it_even_over_new_features(folder: 
     assert compile_row_rules(folder, plan, good) == {}
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"name": "\\ud800", "expectations": [RULE]}', "\x00", "[]"])
+def test_a_hostile_suite_is_refused_and_the_plan_is_written_all_the_same(folder: Path, text: str) -> None:
+    path = write_suite(folder, "shops", [rule("values_to_be_in_set", column="city", value_set=["x"])])
+    one = json.dumps(rule("values_to_be_between", column="capacity", min_value=10))
+    write_suite(folder, "numbered", []).write_text(text.replace("RULE", one))
+    put_in_force(folder)
+    plan = load_plan(folder / ".skewguard" / "plan.json")
+    assert plan.row_rules["shops"].problem is None
+    assert plan.row_rules["numbered"].rules is None
+    assert "numbered.json" in str(plan.row_rules["numbered"].problem)
+    assert path.exists()
+
+
 def test_a_plan_whose_rules_were_changed_by_hand_is_refused(folder: Path) -> None:
     write_suite(folder, "numbered", [rule("values_to_be_between", column="capacity", min_value=10)])
     put_in_force(folder)

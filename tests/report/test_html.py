@@ -211,20 +211,6 @@ def test_distributions_are_told_with_budget_effect_and_sizes() -> None:
     assert page_of(RUNS["pass"]).text.count("Distributions") == 0
 
 
-def test_size() -> None:
-    runs = {
-        "many broken": samples.wide(50, 12, 8),
-        "none broken": samples.wide(50, 0),
-        "25 broken": samples.wide(50, 25),
-    }
-    for name, run in runs.items():
-        nights = [replace(night_of(run), run_id=f"n{index}") for index in range(14)]
-        assert len(render_html(run, history=nights).encode()) < 150 * 1024, name
-    worst = samples.wide(50, 50, 20)
-    nights = [replace(night_of(worst), run_id=f"n{index}") for index in range(14)]
-    assert len(render_html(worst, history=nights).encode()) < 175 * 1024
-
-
 def test_same_bytes_for_the_same_input_and_age_only_when_told() -> None:
     run = RUNS["block"]
     assert render_html(run) == render_html(load_run(dump_run(run)))

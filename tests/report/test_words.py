@@ -40,6 +40,12 @@ def test_commands() -> None:
     assert words.command_for(run.findings[0], run) == f"skewguard repair --service churn_v1 {past}"
     assert words.command_for(run.findings[2], run) == f"skewguard materialize {past}"
     assert words.command_for(run.findings[4], run) == ""
+    drifted = samples.drifting()
+    trend = "skewguard history --service churn_v1 --repo feature_repo --feature customer_spend:spend_30d"
+    assert words.command_for(drifted.findings[0], drifted) == trend
+    whole = replace(drifted.findings[0], feature=None, evidence={"features": ["a b", "c"]})
+    assert words.command_for(whole, drifted).endswith("--feature 'customer_spend:a b'")
+    assert words.command_for(replace(whole, evidence={}), drifted) == ""
     present = replace(run, as_of=run.started_at, provenance={})
     assert words.fill(words.CHECK, present) == "skewguard check --service churn_v1 --repo ."
 
@@ -54,10 +60,18 @@ def test_the_command_line_has_these_commands(template: str) -> None:
     assert parsed.params["as_of"] == "1998-03-01T00:00:00Z"
 
 
+def test_the_command_line_tells_the_trend_of_a_feature() -> None:
+    command, *arguments = shlex.split(words.fill(words.TREND, samples.drifting(), "v:a b"))[1:]
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    parsed = group.commands[command].make_context(command, arguments)
+    assert (parsed.params["service"], parsed.params["feature"]) == ("churn_v1", "v:a b")
+
+
 @pytest.mark.parametrize("name", samples.HOSTILE)
 def test_commands_are_quoted_for_the_shell(name: str) -> None:
     run = replace(samples.passing(), service=name, run_id=name, provenance={"repository": name})
-    for template in (words.REPAIR, words.CHECK, words.MATERIALIZE):
-        parts = shlex.split(words.fill(template, run))
+    for template in (words.REPAIR, words.CHECK, words.MATERIALIZE, words.TREND):
+        parts = shlex.split(words.fill(template, run, name))
         assert len(parts) == 2 + 2 * template.count("{")
         assert all(part.isprintable() for part in parts)

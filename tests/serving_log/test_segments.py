@@ -47,7 +47,7 @@ def read(folder: LogFolder, start: datetime, end: datetime, service: str = "orde
 def test_what_was_sent_instead_is_in_its_column_and_named(tmp_path: Path) -> None:
     folder = LogFolder(tmp_path)
     sent = {0: [(1, "contract_default", 7.5), (2, "null", None)], 1: [(2, "last_known_good", 3.5)]}
-    journal(folder, [record([1, 2], request="before"), record([3, 4, 5], request="after", sent=sent)])
+    journal(folder, [record([1, 2], request="r1"), record([3, 4, 5], request="r2", sent=sent)])
     make_segments(folder)
     found = read(folder, NOON, NOON + HOUR)
     assert found.column("stats__a").to_pylist() == [1.0, 2.0, 3.0, 7.5, None]

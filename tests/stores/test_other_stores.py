@@ -169,3 +169,13 @@ def test_a_store_that_cannot_be_read_is_inconclusive(guard: SkewGuard) -> None:
     assert (parity.status, "online store (sqlite) through Feast" in parity.reason) == ("inconclusive", True)
     assert run.verdict is Verdict.INCONCLUSIVE
     assert json.loads((guard.state.run_directory(run.run_id) / "run.json").read_text())["verdict"] == "inconclusive"
+
+
+def test_a_comparison_frame_of_such_a_store(guard: SkewGuard) -> None:
+    table = guard.comparison("service", "stats")
+    assert table.num_rows == len(SHOPS) * 6
+    for feature in ("sales", "items", "label", "tags"):
+        assert set(table.column(f"stats__{feature}__equal").to_pylist()) == {True}, feature
+    stored(guard, "DELETE FROM other_stats WHERE feature_name = 'label'")
+    causes = guard.comparison("service", "stats", features=["label"]).column("stats__label__cause")
+    assert set(causes.drop_null().to_pylist()) == {"null_default"}  # Feast does not tell absent from null

@@ -13,7 +13,6 @@ from skewguard import dtypes
 from skewguard.expectations.rows import checks
 from skewguard.expectations.rows.suite import RowRule, RowSuite
 
-_EXACT_FLOAT = 2**53
 _ORDERED = dtypes.NUMBERS | {"UNIX_TIMESTAMP"}
 Holds = Callable[[Sequence[Any]], bool]
 
@@ -50,16 +49,11 @@ class ColumnTests:
 def _test(check: Any, kinds: dict[str, str]) -> Holds | None:
     if isinstance(check, checks.Missing) and not check.missing:
         return _all_numbers if kinds[check.column] in dtypes.FLOATS else _no_null
-    if isinstance(check, checks.Between) and kinds[check.column] in _ORDERED and _exact((check.low, check.high)):
+    if isinstance(check, checks.Between) and kinds[check.column] in _ORDERED:
         return _within(check)
-    if isinstance(check, checks.InSet) and check.inside and _exact(check.values):
+    if isinstance(check, checks.InSet) and check.inside:
         return frozenset(check.values).issuperset
     return None
-
-
-def _exact(values: Sequence[Any]) -> bool:
-    """Not beyond what a double holds, where whole numbers are compared as floats."""
-    return all(not isinstance(value, float) or abs(value) < _EXACT_FLOAT for value in values)
 
 
 def _no_null(column: Sequence[Any]) -> bool:

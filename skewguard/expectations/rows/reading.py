@@ -62,9 +62,11 @@ def count(value: Any, place: str) -> int:
 
 def number(value: Any, place: str) -> float | int:
     """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise refuse(place, value, "a finite number")
-    return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    raise refuse(place, value, "a finite number")
 
 
 def share(value: Any, place: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from skewguard.errors import BadInputError
@@ -41,7 +42,8 @@ class RowValidator:
         numbered = list(enumerate(self.rules))
         strict = [(bit, rule) for bit, rule in numbered if rule.mostly > 0]
         self._strict = [bit for bit, _ in strict]
-        self._alone = [_built(row_function(suite, [(bit, rule)], tally=True, guarded=False)) for bit, rule in numbered]
+        # a function for each rule takes longer to make than all else, and is needed only where one breaks
+        self._alone = cache(lambda bit: _built(row_function(suite, [numbered[bit]], tally=True, guarded=False)))
         self._lock = threading.Lock()
         self._times: Counter[int] = Counter()
         self._last: dict[int, str] = {}
@@ -98,7 +100,7 @@ class RowValidator:
         bad = skipped = 0
         for bit in bits:
             try:
-                wrong, passed = self._alone[bit](values)
+                wrong, passed = self._alone(bit)(values)
             except Exception as error:  # noqa: BLE001  (whatever a rule raises is its own outcome, told as such)
                 wrong, passed = 1 << len(self.rules) + bit, 1 << bit
                 with self._lock:

@@ -8,6 +8,7 @@ from skewguard.expectations.great_expectations_import import quieten
 
 quieten()
 
+from skewguard.expectations.frames import exact_frame  # noqa: E402
 from skewguard.expectations.skew.definitions import ExpectDefinitionsUnchanged  # noqa: E402
 from skewguard.expectations.skew.drift import ExpectDriftNotToBeSignificant  # noqa: E402
 from skewguard.expectations.skew.for_frame import expectations_for  # noqa: E402
@@ -15,7 +16,6 @@ from skewguard.expectations.skew.freshness import ExpectFreshnessToBeBelow  # no
 from skewguard.expectations.skew.matching import ExpectOnlineToMatchOffline  # noqa: E402
 from skewguard.expectations.skew.mismatch_rate import ExpectMismatchRateToBeBelow  # noqa: E402
 from skewguard.expectations.skew.null_rate import ExpectNullRateSkewToBeBelow  # noqa: E402
-from skewguard.expectations.skew.series import exact_frame  # noqa: E402
 
 __all__ = [
     "ExpectDefinitionsUnchanged",

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from great_expectations.compatibility.pydantic import Field
 
-from skewguard.checks.distribution import DRIFT_STATUSES, Comparison, Night, check_distribution
+from skewguard.checks.distribution import DRIFT_STATUSES, Night, check_distribution
 from skewguard.contract import FeatureContract
 from skewguard.drift.alarms import Correction
+from skewguard.drift.judging import Comparison
 from skewguard.errors import BadInputError, UnknownNameError
 from skewguard.expectations.skew import arguments
 from skewguard.expectations.skew.base import SkewBatchExpectation, judge

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from string import Template
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from skewguard.expectations import great_expectations_import
 from skewguard.expectations.engine import ExpectationResult
-from skewguard.expectations.skew.series import exact_frame
+from skewguard.expectations.frames import exact_frame
+from skewguard.expectations.in_gx import outcome_of
+from skewguard.expectations.outcome import Outcome
 
 if TYPE_CHECKING:
     from skewguard.expectations.suites import Rule
@@ -21,7 +23,7 @@ _SAMPLE = 5
 def run_rules(table: pa.Table, rules: Sequence[Rule]) -> list[tuple[ExpectationResult, list[dict[str, Any]]]]:
     """What became of each rule on a comparison frame, with the rows that it names (``samples`` of its result)."""
     needed = dict.fromkeys(column for rule in rules for column in rule.columns)
-    frame = exact_frame(table.select(list(needed)))
+    frame = exact_frame(table, needed)
     return [_run(frame, rule) for rule in rules]
 
 
@@ -36,13 +38,13 @@ def _run(frame: Any, rule: Rule) -> tuple[ExpectationResult, list[dict[str, Any]
     }
     try:
         (raw,) = gx.Validator(execution_engine=engine).graph_validate([configuration], wanted)
+        outcome = outcome_of(raw)
     except Exception as error:  # noqa: BLE001
         # GX catches most of what a rule can raise, not all; either way it is the rule's own outcome, kept as a result
-        return _broken(rule, f"the rule itself broke: {type(error).__name__}: {error}"), []
-    trouble = _trouble(raw.exception_info)
-    if trouble is not None:
-        return _broken(rule, f"the rule itself broke: {trouble}"), []
-    found = dict(raw.result)
+        outcome = Outcome(False, trouble=f"{type(error).__name__}: {error}")
+    if outcome.trouble is not None:
+        return _broken(rule, f"the rule itself broke: {outcome.trouble}"), []
+    found = outcome.result
     if found.get("inconclusive"):
         return _broken(rule, f"could not be judged: {found['inconclusive']}"), []
     kind, samples = type(configuration.to_domain_obj()), found.get("samples", [])
@@ -52,7 +54,7 @@ def _run(frame: Any, rule: Rule) -> tuple[ExpectationResult, list[dict[str, Any]
     result = ExpectationResult(
         expectation=rule.type,
         column=_subject(rule),
-        success=bool(raw.success),
+        success=outcome.success,
         broke=False,
         severity=rule.severity,
         observed=found.get("observed_value", _share(total, unexpected)),
@@ -78,10 +80,3 @@ def _broken(rule: Rule, why: str) -> ExpectationResult:
     return ExpectationResult(
         rule.type, _subject(rule), False, True, rule.severity, None, None, None, (), message, rule.notes
     )
-
-
-def _trouble(info: Mapping[str, Any] | None) -> str | None:
-    """What a rule raised, in either shape that GX gives it: one exception, or one for each metric."""
-    items = [info] if info and "raised_exception" in info else list((info or {}).values())
-    messages = [str(item.get("exception_message")) for item in items if item.get("raised_exception")]
-    return "; ".join(dict.fromkeys(messages)) or None

@@ -1,4 +1,4 @@
-"""Columns of a pandas frame as Arrow, and the way back: what is null, NaN, exact or rounded is kept apart or told."""
+"""Columns of a pandas frame as Arrow: what is null, NaN, exact or rounded is kept apart where the frame can tell."""
 
 from __future__ import annotations
 
@@ -31,17 +31,6 @@ _WIDER = {
     **{frozenset({"DOUBLE", other}): "DOUBLE" for other in ("FLOAT", "INT32", "INT64")},
     **{frozenset({"FLOAT", other}): "DOUBLE" for other in ("INT32", "INT64")},
 }
-
-
-def exact_frame(table: pa.Table) -> pd.DataFrame:
-    """A table as a pandas frame that loses nothing: null is not NaN, whole numbers beside nulls keep every digit.
-
-    ``table.to_pandas()`` rounds whole numbers above 2^53 in a column with nulls, and makes one of null and NaN.
-    """
-    import pandas as pd
-
-    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
-    return frame
 
 
 def to_arrow(series: pd.Series[Any], name: str) -> pa.Array:

@@ -8,7 +8,8 @@ import pytest
 
 from skewguard.expectations import great_expectations_import
 from skewguard.expectations.rows.compile import NIGHTLY, compile_rows
-from skewguard.expectations.suites import parse_suite
+from skewguard.expectations.rules import SKEW_RULES
+from skewguard.expectations.suites import Rule, Suite, parse_suite
 from tests.expectations.builders import between, document, entry
 from tests.expectations.generated import RULES, case
 
@@ -54,7 +55,12 @@ def test_every_expectation_of_gx_has_a_row_form_or_is_told_to_have_none() -> Non
     for kind, found in seen.items():
         assert ("nightly" in found) == (kind in NIGHTLY), kind
         assert found - {"absent"}
-    assert set(great_expectations_import.load().known()) >= set(NIGHTLY)
+    assert set(great_expectations_import.load().known()) >= set(NIGHTLY) | SKEW_RULES
+
+
+def test_what_compares_two_stores_is_for_the_night() -> None:
+    rules = tuple(Rule(kind, {"column": "online__x"}, position=i) for i, kind in enumerate(sorted(SKEW_RULES)))
+    assert {rule.status for rule in compile_rows(Suite("skew", rules), DTYPES).rules} == {"nightly"}
 
 
 def test_the_columns_are_those_that_rules_need_in_the_order_they_are_served() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -163,3 +163,37 @@ def test_conditions_have_a_bottom() -> None:
     data["digest"] = digest_of(data)
     with pytest.raises(ConfigurationError, match="at most 20 deep"):
         RowSuite.from_document(data)
+
+
+ODD: tuple[Any, ...] = (None, True, -1, 10**400, 0.5, "x", "", [], [[]], ["x", None], {}, {"time": 3}, {"op": "or"})
+
+
+def test_any_value_anywhere_is_refused_or_runs() -> None:
+    """Nothing but the documented error, whatever stands where; and what is read can be asked."""
+    data = written()
+    del data["digest"]
+    read = refused = 0
+    told_once = [path for path in paths(data) if path[:1] != ("rules",) or path[1:2] == (0,) or "check" in path]
+    for path in told_once:
+        for odd in ODD:
+            changed = copy.deepcopy(data)
+            put(*path, odd)(changed)
+            try:
+                suite = RowSuite.from_document({**changed, "digest": digest_of(changed)})
+            except ConfigurationError:
+                refused += 1
+                continue
+            judge = RowValidator(suite)
+            judge.tally([1.0] * len(judge.columns))
+            judge.tally([None] * len(judge.columns))
+            read += 1
+    assert refused > 500
+    assert read > 50  # notes, reasons, another bound
+
+
+def paths(data: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all values in JSON data."""
+    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for key, value in items:
+        yield (*before, key)
+        yield from paths(value, (*before, key))

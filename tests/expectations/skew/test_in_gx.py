@@ -18,10 +18,14 @@ import pytest
 from great_expectations.checkpoint import UpdateDataDocsAction
 from great_expectations.expectations.row_conditions import Column
 
+from skewguard.compare.frame import Request, comparison_frame
+from skewguard.config import Tolerance
+from skewguard.definitions import FieldDef
 from skewguard.expectations import great_expectations_import
 from skewguard.expectations.rules import SKEW_RULES
 from skewguard.expectations.suites import parse_suite
 from skewguard.profile import profile_column
+from tests.checks.builders import Online, Row, hours, sides, view
 from tests.expectations.skew.builders import context, definition, skew
 from tests.expectations.skew.test_drift import PROMISE, carrying
 
@@ -189,6 +193,23 @@ def test_a_row_condition_is_told(tmp_path: Path) -> None:
     text = squeezed(words(page))
     condition = squeezed("If __as_of IS NOT NULL , then")
     assert text.count(condition) == 2
+
+
+def test_names_that_would_be_something_else(tmp_path: Path) -> None:
+    """Quotes, templates, markup, line breaks: in SQL, in GX's templates and in the page they are names."""
+    names = ["we\"ird $5 'y'; DROP TABLE x --", "$value ${column_A} %s {0}", "ü\n<script>"]
+    features = [FieldDef(name, "DOUBLE") for name in names]
+    rows = [Row(key, hours(5), (1.0, 2.0, 3.0)) for key in range(5)]
+    stored = [Online(key, hours(5), (1.0, 9.0, 3.0)) for key in range(5)]
+    both = sides(view(*features), rows, stored, watermark=hours(3))
+    table = comparison_frame(both, Request("s", 1.0, lambda _: Tolerance(), "{}"))
+    expectations = skew.expectations_for(table)
+    result, page = docs_of(tmp_path, skew.exact_frame(table).assign(shop="x"), expectations)
+    (found,) = result.run_results.values()
+    assert [(r.success, r.result["unexpected_count"]) for r in found.results] == [(True, 0), (False, 5), (True, 0)]
+    for name in names:
+        assert squeezed(f"v__{name}__online must match v__{name}__offline , in every row.") in squeezed(words(page))
+    assert "<script>__online" not in page  # a pair is told without a heading, which GX would not escape
 
 
 def test_two_threads_with_data_sources_of_their_own() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from skewguard.compare.frame import frame_columns, frame_info
 from skewguard.drill import FAULTS, Drills
 from skewguard.errors import BadInputError, ConfigurationError, UnknownNameError
 from skewguard.findings import CheckResult
+from skewguard.nightly import Night
 from skewguard.online.embedded import EmbeddedRedis
 from skewguard.running import collect, stores
 from skewguard.scratch import Scratch
 from skewguard.suite_checks import check_training
 from tests.expectations.skew.builders import one, skew
+from tests.expectations.skew.test_in_gx import squeezed, words
 from tests.expectations.skew.test_matching import engine_result
 from tests.repos import AS_OF, entity_rows, write_repo
 
@@ -284,3 +287,24 @@ def test_the_same_frame_in_a_checkpoint_of_gx(guard: SkewGuard) -> None:
     table = guard.comparison(SERVICE, "till_stats", features=["sales"])
     assert isinstance(table, pa.Table)
     assert one(table.to_pandas(), skew.expectations_for(table)[0])["success"] is True
+
+
+def test_the_nights_data_docs_have_a_page_of_the_frame(guard: SkewGuard) -> None:
+    suite(guard, RULES[0], RULES[1])
+    Drills(guard, SERVICE, AS_OF).inject({"missing_online": 0.2})
+    Night(guard, [SERVICE], AS_OF, data_docs=True).run(lambda *_: nullcontext(None))
+    pages = {page.stem: page.read_text() for page in guard.state.data_docs.glob("*/*.html")}
+    assert set(pages) == {"till_v1", "till_v1%2C%20both%20sides%20of%20till_stats"}
+    text = words(pages["till_v1%2C%20both%20sides%20of%20till_stats"])
+    assert "missing_online" in text
+    assert squeezed("till_stats__sales__online must match till_stats__sales__offline , in every row.") in squeezed(text)
+    assert guard.state.data_docs.joinpath("index.html").read_text().count("both sides of till_stats") == 1
+
+
+def test_a_report_tells_of_it(guard: SkewGuard, tmp_path: Path) -> None:
+    suite(guard, *RULES[:3])
+    Drills(guard, SERVICE, AS_OF).inject({"missing_online": 0.2})
+    run = guard.check(SERVICE)
+    text = words(run.to_html(tmp_path / "report.html").read_text())
+    assert "expect_online_to_match_offline on till_stats__sales__online" in text
+    assert "comparison_frames" in text

@@ -56,7 +56,6 @@ def test_whole_columns(node: Node, column: list[Any], holds: bool) -> None:
         suite(InSet("x", (1,), inside=False)),
         suite(Length("x", 1, 2, strict_low=False, strict_high=False), dtype="STRING"),
         suite(UP_TO_TWO, condition=Compare("x", ">", (1,))),
-        suite(Between("x", 0, 2.0**60, strict_low=False, strict_high=False), dtype="INT64"),
     ],
 )
 def test_what_is_left_to_the_rows(asked: RowSuite) -> None:
