@@ -19,6 +19,7 @@ from skewguard.expectations.sql.asks import (
     Centre,
     Counts,
     Few,
+    Filled,
     First,
     Groups,
     LeftToGx,
@@ -56,9 +57,14 @@ class Table:
                 found[ask] = self._answer(ask)
         return found
 
-    def _answer(self, ask: Groups | Counts | Few | Centre | About | Ranked | First) -> Any:
+    def _answer(self, ask: Groups | Counts | Few | Filled | Centre | About | Ranked | First) -> Any:
         if isinstance(ask, About):
             return self._about(ask.column)
+        if isinstance(ask, Filled):
+            nulls = self._source.nulls(ask.column)
+            if nulls is None:
+                return self._fetch(f"SELECT count({ask.column.sql}) FROM ({self._rows})")[0][0]
+            return self._source.rows - nulls
         if isinstance(ask, Groups):
             return self._groups(ask)
         if isinstance(ask, Counts):
@@ -89,9 +95,9 @@ class Table:
         known = self._source.facts(column)
         if known is not None:
             return known
-        span = f"min({column.sql}), max({column.sql})"
-        ((rows, there, low, high),) = self._fetch(f"SELECT count(*), count({column.sql}), {span} FROM ({self._rows})")
-        return Facts(column, rows, rows - there, low, high)
+        asked = f"count({column.sql}), min({column.sql}), max({column.sql})"
+        ((there, low, high),) = self._fetch(f"SELECT {asked} FROM ({self._rows})")
+        return Facts(column, self._source.rows, self._source.rows - there, low, high)
 
     def _groups(self, ask: Groups) -> tuple[int, int]:
         if ask.whole is not None and ask.dense is not None:

@@ -53,6 +53,13 @@ class About:
 
 
 @dataclass(frozen=True)
+class Filled:
+    """How many values of a column are not null. Answer: a number."""
+
+    column: Column
+
+
+@dataclass(frozen=True)
 class Few:
     """Whether the first rows of a column have few distinct values. Answer: True or False."""
 
@@ -93,8 +100,8 @@ class First:
     joined: bool = False
 
 
-Ask = Total | Groups | Counts | Few | Centre | About | Ranked | First
-QUICK = (Few, Centre, About)
+Ask = Total | Groups | Counts | Few | Filled | Centre | About | Ranked | First
+QUICK = (Few, Filled, Centre, About)
 """Questions that need no scan: answered first, so that what follows from them is asked in the same scan as the rest."""
 Answers = dict[Ask, Any]
 

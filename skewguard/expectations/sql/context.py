@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skewguard.expectations.single import as_single
-from skewguard.expectations.sql.asks import Judging, Parameters, Total, both, count
+from skewguard.expectations.sql.asks import Ask, Filled, Judging, Parameters, both, count
 from skewguard.expectations.sql.columns import Column, Kind
 from skewguard.expectations.suites import Rule
 
@@ -60,14 +60,14 @@ def require(column: Column, *kinds: Kind) -> None:
         raise NotCompiled(f"{column.name} ({column.type}) holds {column.kind.value}")
 
 
-def present(column: Column, where: str | None) -> Total:
+def present(column: Column, where: str | None) -> Ask:
     """The number of rows in a row condition that have a value."""
     return count(both(where, column.present)) if column.nan else not_null(column, where)
 
 
-def not_null(column: Column, where: str | None) -> Total:
+def not_null(column: Column, where: str | None) -> Ask:
     """The number of rows in a row condition that are not null, NaN with them."""
-    return Total(f"count({column.sql})") if where is None else count(both(where, f"{column.sql} IS NOT NULL"))
+    return Filled(column) if where is None else count(both(where, f"{column.sql} IS NOT NULL"))
 
 
 def bounds(rule: Rule, column: Column | None = None) -> tuple[Any, Any]:

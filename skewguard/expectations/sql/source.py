@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import duckdb
 import pyarrow as pa
@@ -24,11 +24,13 @@ _VIEW = "rows_of_the_suite"
 class Attached:
     """Rows that a connection knows: ``sql`` selects them as ``c<position>``.
 
-    ``facts`` tells of a column of whole numbers what is known without a scan, or None; ``values`` reads a whole column;
-    ``in_memory``: reading costs nothing.
+    Known without a scan, or None: ``nulls`` of a column, ``facts`` of one of whole numbers. ``values`` reads a whole
+    column; ``in_memory``: that costs nothing.
     """
 
     sql: str
+    rows: int
+    nulls: Callable[[Column], int | None]
     facts: Callable[[Column], Facts | None]
     values: Callable[[Column], pa.ChunkedArray]
     in_memory: bool = False
@@ -43,11 +45,12 @@ class TableSource:
 
     def attach(self, con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> Attached:
         """Make the columns known to a connection."""
+        known = (self.rows(), self._nulls, self._facts, self.values, True)
         if not columns:  # rules on the table as a whole
-            return Attached(f"SELECT NULL FROM range({self.rows()})", self._facts, self.values, True)
+            return Attached(f"SELECT NULL FROM range({self.rows()})", *known)
         arrays = [_readable(self._table.column(column.position)) for column in columns]
         con.register(_VIEW, pa.table(arrays, names=[column.sql for column in columns]))
-        return Attached(f"SELECT * FROM {_VIEW}", self._facts, self.values, True)
+        return Attached(f"SELECT * FROM {_VIEW}", *known)
 
     def values(self, column: Column) -> pa.ChunkedArray:
         """A whole column."""
@@ -58,12 +61,16 @@ class TableSource:
         values = _readable(self._table.column(column))
         return bool(pa.types.is_dictionary(values.type) or pc.any(pc.is_nan(values)).as_py())
 
+    def _nulls(self, column: Column) -> int | None:
+        by_dictionary = pa.types.is_dictionary(column.type)  # which may hold a null itself
+        return None if by_dictionary else int(self._table.column(column.position).null_count)
+
     def _facts(self, column: Column) -> Facts | None:
-        values = self._table.column(column.position)
-        if pa.types.is_dictionary(column.type):
+        nulls = self._nulls(column)
+        if nulls is None:
             return None
-        span = pc.min_max(values).as_py()
-        return Facts(column, len(values), values.null_count, span["min"], span["max"])
+        span = pc.min_max(self._table.column(column.position)).as_py()
+        return Facts(column, self.rows(), nulls, span["min"], span["max"])
 
     def rows(self) -> int:
         """The number of rows."""
@@ -95,7 +102,9 @@ class ParquetSource:
         every = ", ".join(f"c{position}" for position in range(len(self.schema)))
         names = ", ".join(column.sql for column in columns) or "NULL"
         files = "read_parquet(getvariable('paths_of_the_suite'), hive_partitioning = false)"
-        return Attached(f"SELECT {names} FROM {files} AS files({every})", self._facts, self.values)
+        return Attached(
+            f"SELECT {names} FROM {files} AS files({every})", self.rows(), self._nulls, self._facts, self.values
+        )
 
     def values(self, column: Column) -> pa.ChunkedArray:
         """A whole column; strings by their dictionary."""
@@ -110,18 +119,28 @@ class ParquetSource:
         """Whether there may be NaN in a column of floats: files do not tell."""
         return True
 
+    def _nulls(self, column: Column) -> int | None:
+        parts = self._statistics(column)
+        return None if None in parts else sum(part.nulls for part in parts if part)
+
     def _facts(self, column: Column) -> Facts | None:
-        """From the statistics in the files, where they are complete."""
-        if not pa.types.is_signed_integer(column.type):
+        parts = [part for part in self._statistics(column) if part is None or part.nulls < part.rows]
+        nulls = self._nulls(column)
+        if nulls is None or not pa.types.is_signed_integer(column.type):
             return None
-        facts: Facts | None = Facts(column, self.rows())
-        for metadata in self._metadata:
-            if metadata.num_columns != len(self.schema):
-                return None
-            for group in range(metadata.num_row_groups):
-                part = metadata.row_group(group).column(column.position)
-                facts = None if facts is None else _with_statistics(facts, part.statistics, part.num_values)
-        return facts
+        spans = [part.span for part in parts if part]
+        if None in spans:
+            return None
+        lows, highs = [span[0] for span in spans if span], [span[1] for span in spans if span]
+        return Facts(column, self.rows(), nulls, min(lows, default=None), max(highs, default=None))
+
+    def _statistics(self, column: Column) -> list[_Statistics | None]:
+        """Those of each row group; None where it does not count nulls, or positions are not those of the schema."""
+        return [
+            _statistics(metadata, number, column.position) if metadata.num_columns == len(self.schema) else None
+            for metadata in self._metadata
+            for number in range(metadata.num_row_groups)
+        ]
 
     def rows(self) -> int:
         """The number of rows."""
@@ -198,18 +217,20 @@ def _readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-def _with_statistics(facts: Facts, found: Any, values: int) -> Facts | None:
-    """The facts, and those of one more row group; None where its statistics do not tell."""
+class _Statistics(NamedTuple):
+    rows: int
+    nulls: int
+    span: tuple[Any, Any] | None
+
+
+def _statistics(metadata: Any, number: int, position: int) -> _Statistics | None:
+    # each of these objects is alive while the next one is read: pyarrow crashes where they are not
+    group = metadata.row_group(number)
+    chunk = group.column(position)
+    found = chunk.statistics
     if found is None or not found.has_null_count:
         return None
-    facts = replace(facts, nulls=facts.nulls + found.null_count)
-    if found.null_count == values:
-        return facts
-    if not found.has_min_max:
-        return None
-    low = found.min if facts.low is None else min(facts.low, found.min)
-    high = found.max if facts.high is None else max(facts.high, found.max)
-    return replace(facts, low=low, high=high)
+    return _Statistics(group.num_rows, found.null_count, (found.min, found.max) if found.has_min_max else None)
 
 
 def _opened(path: str) -> tuple[Any, pa.Schema]:
