@@ -88,15 +88,15 @@ def _compiled(rule: Rule, dtypes: Mapping[str, str], of_type: Node | str | None)
         return _row_rule(rule, "nightly", NIGHTLY[rule.type])
     try:
         check = _typed(of_type) if of_type is not None else _check(rule, dtypes)
-        # GX judges the declared type of such a column, whatever the condition says
-        about_dtype = isinstance(check, checks.OfType) and check.nulls
-        condition = None if about_dtype else _condition(rule.resolved.get("row_condition"), dtypes)
+        condition = _condition(rule.resolved.get("row_condition"), dtypes)
     except _Unsupported as why:
         return _row_rule(rule, "unsupported", str(why))
     for node in (check, condition):
         reason = None if node is None else misfit(node, dtypes)
         if reason:
             return _row_rule(rule, "unsupported", reason)
+    if isinstance(check, checks.OfType) and check.nulls:
+        condition = None  # GX judges the declared type of such a column, whatever the condition says
     return _row_rule(rule, "row", "", check, condition)
 
 

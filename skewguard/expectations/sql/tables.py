@@ -123,6 +123,7 @@ def _of_type(rule: Rule, context: Context) -> Callable[[], Judging]:
     if rule.resolved.get("type_") in ("object", "object_", "O"):
         raise NotCompiled("what is an object is for NumPy to say")
     column, types = context.column(rule), _types(rule.resolved.get("type_"))
+    condition(rule, context)  # GX takes no notice of what it says, but breaks where it cannot be asked
     if column.kind is Kind.TIME:
         return _at_once(Outcome("Timestamp" in types, {"observed_value": "Timestamp"}))
     dtype = _numpy(column)
@@ -136,6 +137,7 @@ def _in_types(rule: Rule, context: Context) -> Callable[[], Judging]:
     if not isinstance(names, list):
         raise NotCompiled("the types are not a list")
     types = [one for name in names for one in _types(name)]
+    condition(rule, context)
     if column.kind is Kind.TIME:
         raise NotCompiled("how pandas compares the type of timestamps is left to it")
     dtype = _numpy(column)
