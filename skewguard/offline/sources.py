@@ -34,9 +34,9 @@ def connect(memory_limit: str | None = None, threads: int | None = None) -> duck
     ``memory_limit`` as DuckDB takes it ("2GB"); what does not fit goes to a temporary file. Raises ConfigurationError.
     """
     con = duckdb.connect()
+    con.execute("SET enable_progress_bar = false")  # first: on a busy machine the next one takes long enough for a bar
     con.execute("SET TimeZone = 'UTC'")
     con.execute("SET autoinstall_known_extensions = false")
-    con.execute("SET enable_progress_bar = false")
     # an in-memory DuckDB spills into ".tmp" of the working directory, wherever that is; it makes the folder when it
     # must, and removes it in the end with all that is in it, so that each connection has its own
     con.execute("SET temp_directory = $1", [os.path.join(tempfile.gettempdir(), f"skewguard-{uuid.uuid4().hex}")])
