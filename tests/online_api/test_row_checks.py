@@ -295,10 +295,10 @@ def test_a_suite_is_picked_up_and_one_that_is_refused_leaves_it_in_force(repo: F
     with served(folder) as server:
         assert failed(server.look(**SLOT)) == []
         write_suite(folder, "numbered", [rule("values_to_be_between", column="capacity", min_value=10)])
-        eventually(lambda: failed(server.look(**SLOT)), 60)
+        eventually(lambda: failed(server.look(**SLOT)), 180)
 
         path = write_suite(folder, "numbered", [rule("values_to_be_betwen", column="capacity", min_value=10)])
-        problems = eventually(lambda: server.client.get("/ready").json()["suite_problems"], 60)
+        problems = eventually(lambda: server.client.get("/ready").json()["suite_problems"], 180)
 
         assert str(path) in problems["numbered"]
         assert "Did you mean 'expect_column_values_to_be_between'" in problems["numbered"]
@@ -306,7 +306,7 @@ def test_a_suite_is_picked_up_and_one_that_is_refused_leaves_it_in_force(repo: F
         assert metric(server, 'skewguard_suite_problem{service="numbered"}') == 1
 
         path.unlink()  # withdrawn
-        eventually(lambda: failed(server.look(**SLOT)) == [], 60)
+        eventually(lambda: failed(server.look(**SLOT)) == [], 180)
         assert metric(server, 'skewguard_suite_problem{service="numbered"}') == 0
 
 
