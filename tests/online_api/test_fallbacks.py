@@ -72,7 +72,7 @@ def ready(server: Served) -> dict[str, str]:
     return {name: gates[name] for name in ("drivers", "shops", "pairs")}
 
 
-def eventually(what: Callable[[], Any], seconds: float = 10.0) -> Any:
+def eventually(what: Callable[[], Any], seconds: float = 60.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline, "it did not come true"
