@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any
 
 CELLS = 500_000
-"""Stored values that are kept at most (about 30 MB); the rows that came first go first."""
+"""Stored values that are kept at most (about 30 MB); the rows that were served longest ago go first."""
 
 Reply = Any
 
@@ -39,7 +39,7 @@ class LastGood:
         kept = self._kept
         with self._lock:
             for key, reply in rows:
-                before = kept.get((place, key))
+                before = kept.pop((place, key), None)  # so that it comes last
                 kept[place, key] = (reply, now)
                 self._cells += len(reply) if before is None else len(reply) - len(before[0])
             while self._cells > self._limit:

@@ -3,8 +3,9 @@
 A suite is data from disk and its regular expressions run in the server, where nothing can stop one. Two kinds of
 ambiguity are looked for in the expression's position automaton (Glushkov): a loop that can read one text in two ways
 makes time exponential in the text's length (``(a+)+``, ``(a|ab?)*``, ``(.*,)*``); loops in a row that can all read
-the same text make it a power of it (``.*a.*b.*c``). The theory: Weber and Seidl, On the degree of ambiguity of
-finite automata (1991). What stays possible is time that grows with the cube of a text's length.
+the same text make it a power of it (``.*a.*b.*c``). What is optional, or repeated up to so many times, makes no loop,
+but multiplies: ``(?:a?a?){8}`` has 4^8 ways of reading a text (``_ways``). The theory: Weber and Seidl, On the degree
+of ambiguity of finite automata (1991). What stays possible is time that grows with the cube of a text's length.
 
 Not followed are look-around and references back: a reference counts as any text. Character classes are compared on
 the characters that the expression names, their neighbours, and one of each kind.
@@ -28,12 +29,19 @@ _COPIES = MAX_LOOPS + 2
 """So many copies stand for a bounded repeat: enough for loops in a row to be too many."""
 _MANY = 10
 """More repeats than this take as long as any number."""
+MAX_WAYS = 4096
+"""In which what is optional may read one text: some milliseconds."""
 
 
 def trouble(pattern: str) -> str | None:
     """Why a regular expression that compiles may take for ever; None where it may not."""
     if len(pattern) > MAX_LENGTH:
         return f"{len(pattern)} characters; at most {MAX_LENGTH}"
+    tree = _parser.parse(pattern)
+    flags = int(tree.state.flags)
+    ways = max(_ways(tree, character, flags)[0] for character in _alphabet(pattern, flags))
+    if ways > MAX_WAYS:
+        return f"what is optional in it can read one text in {min(ways, 1e9):,.0f} ways; at most {MAX_WAYS:,}"
     try:
         automaton = _Automaton(pattern)
     except _TooLargeError:
@@ -44,6 +52,39 @@ def trouble(pattern: str) -> str | None:
     if loops > MAX_LOOPS:
         return f"{loops} repeats in a row can read the same text; at most {MAX_LOOPS}"
     return None
+
+
+def _ways(items: Iterable[Any], character: str, flags: int) -> tuple[float, bool]:
+    """In how many ways a text of one character over and over can be shared out among the parts of an expression that
+    are optional, repeated up to so many times or alternatives; and whether any part reads that character.
+
+    Loops count once: what makes those ambiguous is told by the automaton.
+    """
+    ways, reads = 1.0, False
+    for code, argument in items:
+        name = str(code)
+        if name in ("SUBPATTERN", "ATOMIC_GROUP"):
+            inner, there = _ways(argument[-1] if name == "SUBPATTERN" else argument, character, flags)
+        elif name == "BRANCH":
+            found = [_ways(branch, character, flags) for branch in argument[1]]
+            there = any(one for _, one in found)
+            inner = max(sum(many for many, one in found if one), 1.0)
+        elif name in ("MAX_REPEAT", "MIN_REPEAT"):
+            least, most, body = argument
+            inner, there = _repeated((least, most), _ways(body, character, flags))
+        else:
+            classes = name in ("LITERAL", "NOT_LITERAL", "ANY", "IN")
+            inner, there = 1.0, classes and character in _matching(name, argument, character, flags)
+        ways, reads = min(ways * inner, 1e100), reads or there
+    return ways, reads
+
+
+def _repeated(times: tuple[int, Any], body: tuple[float, bool]) -> tuple[float, bool]:
+    ways, reads = body
+    least, most = times
+    if not reads or most is _parser.MAXREPEAT or int(most) > _MANY:
+        return 1.0, reads
+    return sum(min(ways, 1e9) ** copies for copies in range(least, int(most) + 1)), True
 
 
 class _TooLargeError(Exception):

@@ -17,6 +17,10 @@ ENDLESS = [
     r"(?:\d|[0-9]x?)+y", r"(?s)(.+)+\Z", r"(?P<q>a+)(?:(?P=q)+)+x", r"(?:[^a]|b)*c", r"(?:éa|[à-ü]a)*x",
 ]  # fmt: skip
 POWERS = [r".*a.*b.*", r".*a.*a.*a.*a", r"\s*\s*\s*\s*x", r"(?:.|\n)*x.*y.*z.*w", r"(a+){5}b", r"(a+){3}b"]
+WAYS = [
+    r"(?:\d?\d?\d?[.,]?){6}$", "a?" * 25 + "b", "a?" * 28 + "a" * 28, r"(?:a?a?a?a?){10}b", r"(?:a?a?){8}b",
+    r"(?:(?:ax|[ab]x)(?:ax|[ab]x)){7}c", r"(?i)(?:a?A?){8}b",
+]  # fmt: skip
 FINE = [
     "", "(?s).*", r"^[A-Z]{2}\d+$", r"^([a-z]+-)*[a-z]+$", r"^(\d{1,3}\.){3}\d{1,3}$", r"^[\w.+-]+@[\w-]+\.[\w.-]+$",
     r"^https?://[^/]+/[^?]*\?[^#]*#.*$", r"(foo|bar)+",
@@ -26,6 +30,7 @@ FINE = [
     r"^([+-]?\d+(\.\d+)?([eE][+-]?\d+)?)$", r'^("[^"]*"|[^,"]*)(,("[^"]*"|[^,"]*))*$', r"(?:(?:\s|,)+\w+)*;",
     r"^\+?[0-9 ()-]{7,20}$", r"^(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}$", r"(?>a+)b",
     r"a++b", r"(\w+\s)*\w*", r"a.*b", r"^\s*\w+\s*$", r"^\D*\d+\D*$",
+    r"^\d{4}-\d{1,2}-\d{1,2}( \d{1,2}:\d{2}(:\d{2})?)?$", r"\+?\d{1,3}[ -]?\(?\d{1,4}\)?[ -]?\d{1,4}[ -]?\d{1,4}",
 ]  # fmt: skip
 
 
@@ -39,6 +44,13 @@ def test_exponential(pattern: str) -> None:
 @pytest.mark.parametrize("pattern", POWERS)
 def test_a_high_power(pattern: str) -> None:
     assert "in a row can read the same text; at most 2" in str(trouble(pattern))
+
+
+@pytest.mark.parametrize("pattern", WAYS)
+def test_too_many_ways_without_a_loop(pattern: str) -> None:
+    re.compile(pattern)
+    assert "ways; at most 4,096" in str(trouble(pattern))
+    assert trouble(without_groups(pattern)) is not None
 
 
 @pytest.mark.parametrize("pattern", FINE)

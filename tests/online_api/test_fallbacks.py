@@ -255,7 +255,8 @@ def test_good_rows_are_bounded_and_grow_old() -> None:
     good.keep(place, [(b"a", [b"1", b"2"]), (b"b", [b"3", b"4"]), (b"a", [b"5", b"6"])])
     assert (good.find(place, b"a", 60.0), good.cells) == ([b"5", b"6"], 4)
     good.keep(place, [(b"c", [b"7", b"8"]), (b"d", [b"9", b"0"])])
-    assert (good.find(place, b"a", 60.0), good.cells) == (None, 6)  # the first to come is the first to go
+    assert (good.find(place, b"b", 60.0), good.cells) == (None, 6)  # served longest ago
+    assert good.find(place, b"a", 60.0) == [b"5", b"6"]
     assert good.find(place, b"d", 60.0) == [b"9", b"0"]
     assert good.find(place, b"d", -1.0) is None
     (other,) = good.new_places(1)
