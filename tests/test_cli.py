@@ -205,6 +205,22 @@ def test_two_nights_never_overlap(cli: Cli, repo: Path) -> None:
     assert (code, "another nightly run" in err) == (3, True)
 
 
+def test_a_rule_on_a_column_that_is_not_served_is_told_with_the_nearest_name(cli: Cli, repo: Path) -> None:
+    suite = {
+        "name": "till_v1",
+        "expectations": [
+            {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "saless"}},
+            {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "till_no"}},
+        ],
+    }
+    (repo / "expectations").mkdir(exist_ok=True)
+    (repo / "expectations" / "till_v1.json").write_text(json.dumps(suite))
+    code, _, err = cli("apply")
+    assert code == 0
+    assert err.count("is not asked of answers") == 1
+    assert "'saless' (did you mean 'sales'?)" in err
+
+
 def test_help_needs_no_heavy_import() -> None:
     code = (
         "import sys; from skewguard.cli import app; print(','.join(m for m in ('feast','duckdb') if m in sys.modules))"

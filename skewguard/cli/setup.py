@@ -53,9 +53,14 @@ def plan(repo: Repo = HERE, json: Json = False) -> None:
 
 def _tell_refused(plan: ServingPlan) -> None:
     """What serving goes on without: on standard error, so that JSON stays JSON."""
-    for rules in plan.row_rules.values():
+    from skewguard.expectations.rows.suite import RowSuite
+
+    for service, rules in plan.row_rules.items():
         if rules.problem is not None:
             typer.echo(f"skewguard: a suite is refused, the one in force stays: {rules.problem}", err=True)
+        for rule in () if rules.rules is None else RowSuite.from_document(rules.rules).rules:
+            if rule.status == "absent":  # a label, or a slip
+                typer.echo(f"skewguard: {service}: {rule.label} is not asked of answers, {rule.reason}", err=True)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

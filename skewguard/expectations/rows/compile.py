@@ -6,11 +6,12 @@ answer, the rule is unsupported, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from skewguard.definitions import digest
+from skewguard.errors import nearest
 from skewguard.expectations.rows import checks
 from skewguard.expectations.rows.checks import Node
 from skewguard.expectations.rows.fitting import family, misfit
@@ -51,6 +52,11 @@ NIGHTLY = {
 _SCHEMA = "expect_column_values_to_match_json_schema"
 
 
+def _with_nearest(name: str, known: Iterable[str]) -> str:
+    near = nearest(name, known)
+    return repr(name) + (f" (did you mean {near!r}?)" if near else "")
+
+
 class _Unsupported(Exception):  # noqa: N818  (an outcome of compiling one rule)
     pass
 
@@ -83,7 +89,7 @@ def _compiled(rule: Rule, dtypes: Mapping[str, str], of_type: Node | str | None)
         return _row_rule(rule, "nightly", "it compares what is stored online with offline")
     absent = [column for column in rule.columns if column not in dtypes]
     if absent:
-        return _row_rule(rule, "absent", f"not served: {', '.join(map(repr, absent))}")
+        return _row_rule(rule, "absent", f"not served: {', '.join(_with_nearest(name, dtypes) for name in absent)}")
     if rule.type in NIGHTLY:
         return _row_rule(rule, "nightly", NIGHTLY[rule.type])
     try:
