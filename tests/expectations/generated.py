@@ -178,6 +178,7 @@ def _some(rng: Random, values: Sequence[Any], least: int = 0, most: int = 4) -> 
 
 def _limits(rng: Random, pool: Sequence[Any]) -> Arguments:
     low, high = sorted((rng.choice(pool), rng.choice(pool)))
+    low, high = (int(value) if isinstance(value, bool) else value for value in (low, high))  # True is no bound
     sides = rng.choice(("both", "both", "low", "high"))
     limits: Arguments = {}
     if sides != "high":
