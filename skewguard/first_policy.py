@@ -8,8 +8,8 @@ version: 1
 # What a closed gate does to training_set(): block, warn, off.
 # training: block
 
-# What a blocked verdict, or an answer that fails a critical expectation, does to look-ups over HTTP: reject, fallback
-# (another value is sent, and told), annotate (the answer tells), off.
+# What a blocked verdict, or an answer that fails a critical expectation, does to look-ups over HTTP:
+# reject, fallback (another value is sent, and told), annotate (the answer tells), off.
 # serving: reject
 
 # Which other value: last_known_good, contract_default (median or mode), null; the ones behind it come next.
