@@ -16,9 +16,12 @@ from skewguard.expectations.outcome import PARTIAL, Outcome
 from skewguard.expectations.sql.asks import (
     About,
     Answers,
+    Apart,
     Ask,
     Centre,
     Counts,
+    Ends,
+    Held,
     Judging,
     LeftToGx,
     Ranked,
@@ -53,14 +56,19 @@ def _extreme(function: str) -> Compile:
         else:
             limits = limits_of(rule, column)
         real = column.present if column.nan else None
-        about, ask = About(column), total(f"{function}({column.value})", both(condition(rule, context), real))
+        where = condition(rule, context)
+        about, ends, ask = About(column), Ends(column), total(f"{function}({column.value})", both(where, real))
 
         def judging() -> Judging:
-            got = yield [about, ask]
+            got = yield [about, ends]
             known = got[about]
             if known.is_wide and known.nulls:
                 raise LeftToGx(f"{column.name} holds nulls beside whole numbers that no double holds")
-            return between_outcome(got[ask], limits, known.told(got[ask]))
+            if where is None and got[ends] is not None:
+                value = got[ends][0 if function == "min" else 1]
+            else:
+                value = (yield [ask])[ask]
+            return between_outcome(value, limits, known.told(value))
 
         return judging
 
@@ -156,14 +164,14 @@ def _stdev(rule: Rule, context: Context) -> Callable[[], Judging]:
         first = yield [about, near]
         _refuse_wide(first[about])
         centre = first[near]
-        rows, shift, squares = yield from _apart(column, where, context.bind(centre))
+        rows, shift, squares = yield from _apart(context, column, where, centre)
         if rows < 2:
             return between_outcome(None, limits)
         if not math.isfinite(squares):
             raise LeftToGx("infinities, or squares beyond every double")
         around = squares - shift * shift / rows
         if around < squares / 100:  # the first rows told little of the rest; once more from their true mean
-            _, _, around = yield from _apart(column, where, context.bind(centre + shift / rows))
+            _, _, around = yield from _apart(context, column, where, centre + shift / rows)
         deviation = math.sqrt(around / (rows - 1))
         size = abs(centre) + math.sqrt(squares / rows)  # at least the mean of the values without their sign
         return _sure(deviation, limits, 2 * (rows + 4) * _EPSILON * (100 * deviation + size))
@@ -172,10 +180,14 @@ def _stdev(rule: Rule, context: Context) -> Callable[[], Judging]:
 
 
 def _apart(
-    column: Column, where: str | None, centre: str
+    context: Context, column: Column, where: str | None, centre: float
 ) -> Generator[Sequence[Ask], Answers, tuple[int, float, float]]:
     """(Rows with a value, the sum of what lies between each and the centre, the sum of its squares)."""
-    apart = f"({column.value} - {centre})"
+    held, by_value = Held(column), Apart(column, centre)
+    if where is None and column.kind is Kind.REAL and (yield [held])[held]:
+        rows, shift, squares = (yield [by_value])[by_value]
+        return rows, shift, squares
+    apart = f"({column.value} - {context.bind(centre)})"
     for domain in (where, both(where, column.present)):  # NaN is left out only where there is any
         asks = [
             total(part, both(domain)) for part in (f"count({column.sql})", f"sum({apart})", f"sum({apart} * {apart})")

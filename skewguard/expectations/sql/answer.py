@@ -1,8 +1,12 @@
-"""Answers what rules ask: one scan for all the aggregates of a round, a statement for each thing that needs more."""
+"""Answers what rules ask: one scan for all the aggregates of a round, a statement for each thing that needs more.
+
+Beside them, in a thread, whole columns that need no statement: NumPy, Arrow and DuckDB all let go of Python's lock.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import duckdb
@@ -10,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from skewguard.expectations.outcome import PARTIAL, Outcome
-from skewguard.expectations.sql import whole
 from skewguard.expectations.sql.asks import (
     QUICK,
     About,
@@ -18,10 +21,12 @@ from skewguard.expectations.sql.asks import (
     Ask,
     Centre,
     Counts,
+    Ends,
     Few,
     Filled,
     First,
     Groups,
+    Held,
     LeftToGx,
     Parameters,
     Ranked,
@@ -29,9 +34,11 @@ from skewguard.expectations.sql.asks import (
 )
 from skewguard.expectations.sql.columns import Column, Facts, Kind
 from skewguard.expectations.sql.plan import Compiled
-from skewguard.expectations.sql.source import Attached
+from skewguard.expectations.sql.source import Attached, Span
+from skewguard.expectations.sql.whole import FEW, SAMPLE, column_of, ranked, read_answers
 
-_FEW, _SAMPLE = 200, 10_000
+_BESIDE = 2
+"""Whole columns that are read at once: so many are in memory, however many there are."""
 
 
 class Table:
@@ -42,66 +49,81 @@ class Table:
         self._source = source
         self._rows = source.sql
         self._parameters = parameters
-        self._read: dict[Column, pa.ChunkedArray] = {}
+        self._spans: dict[Column, Span | None] = {}
 
     def answers(self, asks: Iterable[Ask]) -> Answers:
         """The answers to the questions of one round, each asked once."""
         wanted = list(dict.fromkeys(asks))
         totals = [ask for ask in wanted if isinstance(ask, Total)]
         found: Answers = {}
-        if totals:
-            (values,) = self._fetch(f"SELECT {', '.join(ask.sql for ask in totals)} FROM ({self._rows})")
-            found = dict(zip(totals, values, strict=True))
+        by_column: dict[Column, list[Ask]] = {}
         for ask in wanted:
-            if not isinstance(ask, Total):
-                found[ask] = self._answer(ask)
+            column = column_of(ask, self._source)
+            if column is not None:
+                by_column.setdefault(column, []).append(ask)
+        with ThreadPoolExecutor(_BESIDE) as beside:
+            read = [beside.submit(read_answers, asked, column, self._source) for column, asked in by_column.items()]
+            if totals:
+                (values,) = self._fetch(f"SELECT {', '.join(ask.sql for ask in totals)} FROM ({self._rows})")
+                found = dict(zip(totals, values, strict=True))
+            for ask in wanted:
+                if not isinstance(ask, Total) and column_of(ask, self._source) is None:
+                    found[ask] = self._answer(ask)
+            for one in read:
+                found |= one.result()
         return found
 
-    def _answer(self, ask: Groups | Counts | Few | Filled | Centre | About | Ranked | First) -> Any:
-        if isinstance(ask, About):
-            return self._about(ask.column)
-        if isinstance(ask, Filled):
-            nulls = self._source.nulls(ask.column)
-            if nulls is None:
-                return self._fetch(f"SELECT count({ask.column.sql}) FROM ({self._rows})")[0][0]
-            return self._source.rows - nulls
-        if isinstance(ask, Groups):
-            return self._groups(ask)
-        if isinstance(ask, Counts):
-            if ask.whole is not None and ask.whole.kind is Kind.TEXT:
-                return whole.counts(self._whole(ask.whole))
-            return self._fetch(f"SELECT {ask.key}, count(*) FROM ({self._rows}) WHERE {ask.where} GROUP BY 1")
-        if isinstance(ask, Few):
-            return self._is_few(ask.column)
-        if isinstance(ask, Centre):
-            return self._centre(ask.column)
-        return self._ranked(ask) if isinstance(ask, Ranked) else self._first(ask)
+    def _answer(self, ask: Ask) -> Any:
+        match ask:
+            case About(column):
+                return self._about(column)
+            case Ends(column):
+                return self._span(column)
+            case Held(column):
+                return self._source.in_memory and not pa.types.is_dictionary(column.type)
+            case Filled(column):
+                nulls = self._source.nulls(column)
+                if nulls is None:
+                    return self._fetch(f"SELECT count({column.sql}) FROM ({self._rows})")[0][0]
+                return self._source.rows - nulls
+            case Few(column):
+                return self._is_few(column)
+            case Centre(column):
+                return self._centre(column)
+            case Groups():
+                return self._groups(ask)
+            case Counts(key, where):
+                return self._fetch(f"SELECT {key}, count(*) FROM ({self._rows}) WHERE {where} GROUP BY 1")
+            case Ranked():
+                return self._ranked(ask)
+            case First():
+                return self._first(ask)
+        raise TypeError(f"no statement answers {ask!r}")
 
     def _is_few(self, column: Column) -> bool:
-        if self._source.in_memory:
-            return whole.distinct(self._whole(column).slice(0, _SAMPLE)) <= _FEW
-        first = f"SELECT {column.sql} AS v FROM ({self._rows}) LIMIT {_SAMPLE}"
-        return bool(self._fetch(f"SELECT count(DISTINCT v) <= {_FEW} FROM ({first})")[0][0])
+        first = f"SELECT {column.sql} AS v FROM ({self._rows}) LIMIT {SAMPLE}"
+        return bool(self._fetch(f"SELECT count(DISTINCT v) <= {FEW} FROM ({first})")[0][0])
 
     def _centre(self, column: Column) -> float:
-        if self._source.in_memory:
-            return whole.mean(whole.numbers(self._whole(column).slice(0, _SAMPLE), column))
-        first = f"SELECT {column.value}::DOUBLE AS v FROM ({self._rows}) LIMIT {_SAMPLE}"
+        first = f"SELECT {column.value}::DOUBLE AS v FROM ({self._rows}) LIMIT {SAMPLE}"
         return self._fetch(f"SELECT avg(v) FROM ({first}) WHERE isfinite(v)")[0][0] or 0.0
 
     def _about(self, column: Column) -> Facts:
         if column.kind is not Kind.WHOLE:
             return Facts(column)
-        known = self._source.facts(column)
-        if known is not None:
-            return known
+        nulls, span = self._source.nulls(column), self._span(column)
+        if nulls is not None and span is not None:
+            return Facts(column, self._source.rows, nulls, *span)
         asked = f"count({column.sql}), min({column.sql}), max({column.sql})"
         ((there, low, high),) = self._fetch(f"SELECT {asked} FROM ({self._rows})")
         return Facts(column, self._source.rows, self._source.rows - there, low, high)
 
+    def _span(self, column: Column) -> Span | None:
+        if column not in self._spans:
+            self._spans[column] = self._source.span(column)
+        return self._spans[column]
+
     def _groups(self, ask: Groups) -> tuple[int, int]:
-        if ask.whole is not None and ask.dense is not None:
-            return whole.groups(whole.numbers(self._whole(ask.whole), ask.whole), ask.dense)
         groups = f"SELECT count(*) AS n FROM ({self._rows}) WHERE {ask.where} GROUP BY {', '.join(ask.keys)}"
         ((number, repeated),) = self._fetch(
             f"SELECT count(*), coalesce(sum(n) FILTER (WHERE n > 1), 0)::BIGINT FROM ({groups})"
@@ -109,16 +131,9 @@ class Table:
         return number, repeated
 
     def _ranked(self, ask: Ranked) -> list[Any]:
-        if ask.whole is not None:
-            return whole.ranked(whole.numbers(self._whole(ask.whole), ask.whole), ask.ranks)
         sql = f"SELECT {ask.key} AS v FROM ({self._rows}) WHERE {ask.where}"
         values = self._con.execute(sql, self._parameters.of(sql)).fetchnumpy()["v"]
-        return whole.ranked(np.asarray(values), ask.ranks)
-
-    def _whole(self, column: Column) -> pa.ChunkedArray:
-        if column not in self._read:
-            self._read[column] = self._source.values(column)
-        return self._read[column]
+        return ranked(np.asarray(values), ask.ranks)
 
     def _first(self, ask: First) -> list[tuple[Any, ...]]:
         columns = ", ".join(f"{column} AS v{number}" for number, column in enumerate(ask.columns))

@@ -12,6 +12,7 @@ from typing import Any
 
 from skewguard.expectations.outcome import Outcome
 from skewguard.expectations.sql.columns import Column
+from skewguard.expectations.sql.outcomes import Limits
 
 _PARAMETER = re.compile(r"\$v\d+")
 
@@ -48,6 +49,45 @@ class Counts:
 @dataclass(frozen=True)
 class About:
     """What is true of a whole column. Answer: its Facts; for whole numbers with their span."""
+
+    column: Column
+
+
+@dataclass(frozen=True)
+class Held:
+    """Whether the floats of a column are in memory, so that ``Within`` and ``Apart`` are quicker than a scan.
+
+    Answer: True or False.
+    """
+
+    column: Column
+
+
+@dataclass(frozen=True)
+class Within:
+    """How many floats of a column that is held are within limits. Answer: a number."""
+
+    column: Column
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class Apart:
+    """What lies between the floats of a column that is held and a centre.
+
+    Answer: (how many are not missing, the sum of the differences, the sum of their squares).
+    """
+
+    column: Column
+    centre: float
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The least and the largest value of a column, as ``Column.value`` has them; None and None where all are missing.
+
+    Answer: the pair, or None where only a scan would tell.
+    """
 
     column: Column
 
@@ -100,8 +140,8 @@ class First:
     joined: bool = False
 
 
-Ask = Total | Groups | Counts | Few | Filled | Centre | About | Ranked | First
-QUICK = (Few, Filled, Centre, About)
+Ask = Total | Groups | Counts | Few | Filled | Centre | About | Ends | Held | Within | Apart | Ranked | First
+QUICK = (Few, Filled, Centre, About, Ends, Held)
 """Questions that need no scan: answered first, so that what follows from them is asked in the same scan as the rest."""
 Answers = dict[Ask, Any]
 

@@ -9,29 +9,32 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from skewguard.errors import BadInputError, StoreUnavailableError
-from skewguard.expectations.sql.columns import Column, Facts, Kind, kind_of
+from skewguard.expectations.sql.columns import Column, Kind, kind_of
 
 Source: TypeAlias = pa.Table | str | Path | Sequence[str | Path] | duckdb.DuckDBPyRelation
+Span: TypeAlias = tuple[Any, Any]
 _VIEW = "rows_of_the_suite"
+_COUNTS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 1}
 
 
 @dataclass(frozen=True)
 class Attached:
     """Rows that a connection knows: ``sql`` selects them as ``c<position>``.
 
-    Known without a scan, or None: ``nulls`` of a column, ``facts`` of one of whole numbers. ``values`` reads a whole
-    column; ``in_memory``: that costs nothing.
+    Known without a scan, or None: ``nulls`` of a column, its ``span`` (least and largest value as ``Column.value`` has
+    them, None and None where all are missing). ``values`` reads a whole column; ``in_memory``: that costs nothing.
     """
 
     sql: str
     rows: int
     nulls: Callable[[Column], int | None]
-    facts: Callable[[Column], Facts | None]
+    span: Callable[[Column], Span | None]
     values: Callable[[Column], pa.ChunkedArray]
     in_memory: bool = False
 
@@ -45,7 +48,7 @@ class TableSource:
 
     def attach(self, con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> Attached:
         """Make the columns known to a connection."""
-        known = (self.rows(), self._nulls, self._facts, self.values, True)
+        known = (self.rows(), self._nulls, self._span, self.values, True)
         if not columns:  # rules on the table as a whole
             return Attached(f"SELECT NULL FROM range({self.rows()})", *known)
         arrays = [_readable(self._table.column(column.position)) for column in columns]
@@ -59,18 +62,22 @@ class TableSource:
     def may_hold_nan(self, column: str) -> bool:
         """Whether there may be NaN in a column of floats."""
         values = _readable(self._table.column(column))
-        return bool(pa.types.is_dictionary(values.type) or pc.any(pc.is_nan(values)).as_py())
+        if pa.types.is_dictionary(values.type) or values.null_count:
+            return pa.types.is_dictionary(values.type) or bool(pc.any(pc.is_nan(values)).as_py())
+        return any(np.isnan(chunk.to_numpy()).any() for chunk in values.chunks)
 
     def _nulls(self, column: Column) -> int | None:
         by_dictionary = pa.types.is_dictionary(column.type)  # which may hold a null itself
         return None if by_dictionary else int(self._table.column(column.position).null_count)
 
-    def _facts(self, column: Column) -> Facts | None:
-        nulls = self._nulls(column)
-        if nulls is None:
+    def _span(self, column: Column) -> Span | None:
+        values, kind = self._table.column(column.position), column.type
+        by_count = pa.types.is_timestamp(kind)
+        if not by_count and not pa.types.is_integer(kind):
             return None
-        span = pc.min_max(self._table.column(column.position)).as_py()
-        return Facts(column, self.rows(), nulls, span["min"], span["max"])
+        ends = pc.min_max(values.cast(pa.int64()) if by_count else values).as_py()
+        low, high = ends["min"], ends["max"]
+        return (low, high) if low is None or not by_count else (low * _COUNTS[kind.unit], high * _COUNTS[kind.unit])
 
     def rows(self) -> int:
         """The number of rows."""
@@ -103,7 +110,7 @@ class ParquetSource:
         names = ", ".join(column.sql for column in columns) or "NULL"
         files = "read_parquet(getvariable('paths_of_the_suite'), hive_partitioning = false)"
         return Attached(
-            f"SELECT {names} FROM {files} AS files({every})", self.rows(), self._nulls, self._facts, self.values
+            f"SELECT {names} FROM {files} AS files({every})", self.rows(), self._nulls, self._span, self.values
         )
 
     def values(self, column: Column) -> pa.ChunkedArray:
@@ -123,16 +130,14 @@ class ParquetSource:
         parts = self._statistics(column)
         return None if None in parts else sum(part.nulls for part in parts if part)
 
-    def _facts(self, column: Column) -> Facts | None:
+    def _span(self, column: Column) -> Span | None:
+        if not pa.types.is_signed_integer(column.type):
+            return None
         parts = [part for part in self._statistics(column) if part is None or part.nulls < part.rows]
-        nulls = self._nulls(column)
-        if nulls is None or not pa.types.is_signed_integer(column.type):
+        spans = [part.span for part in parts if part and part.span]
+        if len(spans) < len(parts):
             return None
-        spans = [part.span for part in parts if part]
-        if None in spans:
-            return None
-        lows, highs = [span[0] for span in spans if span], [span[1] for span in spans if span]
-        return Facts(column, self.rows(), nulls, min(lows, default=None), max(highs, default=None))
+        return min((low for low, _ in spans), default=None), max((high for _, high in spans), default=None)
 
     def _statistics(self, column: Column) -> list[_Statistics | None]:
         """Those of each row group; None where it does not count nulls, or positions are not those of the schema."""
@@ -220,7 +225,7 @@ def _readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
 class _Statistics(NamedTuple):
     rows: int
     nulls: int
-    span: tuple[Any, Any] | None
+    span: Span | None
 
 
 def _statistics(metadata: Any, number: int, position: int) -> _Statistics | None:

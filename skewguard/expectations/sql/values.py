@@ -13,11 +13,14 @@ from skewguard.expectations.sql.asks import (
     Answers,
     Ask,
     Counts,
+    Ends,
     Few,
     First,
     Groups,
+    Held,
     Judging,
     LeftToGx,
+    Within,
     both,
     count,
 )
@@ -34,26 +37,35 @@ from skewguard.expectations.sql.context import (
     present,
     require,
 )
-from skewguard.expectations.sql.outcomes import Counted, map_outcome
+from skewguard.expectations.sql.outcomes import Counted, Limits, map_outcome
 from skewguard.expectations.sql.predicates import PREDICATES
 from skewguard.expectations.suites import Rule
 
 _LARGEST_SINGLE = 3.4028234663852886e38
 
 
-def _judging(rule: Rule, context: Context, column: Column, expected: str) -> Callable[[], Judging]:
-    """A rule on values: ``expected`` is SQL that is true for those that are as expected, and never for missing ones."""
+def _judging(
+    rule: Rule, context: Context, column: Column, expected: str, limits: Limits | None = None
+) -> Callable[[], Judging]:
+    """A rule on values: ``expected`` is SQL that is true for those that are as expected, and never for missing ones.
+
+    ``limits``: those of a column of floats, which say the same as ``expected``.
+    """
     where, share = condition(rule, context), mostly(rule)
     rows, there, good = count(both(where)), not_null(column, where), count(both(where, expected))
     first = First((column.value_or_null,), both(where, column.present, f"({expected}) IS NOT TRUE"))
 
     def judging() -> Judging:
-        got = yield [rows, there, good]
+        held = Held(column)
+        inside: Ask = good
+        if limits is not None and where is None and (yield [held])[held]:
+            inside = Within(column, limits)
+        got = yield [rows, there, inside]
         judged = got[there]
-        if column.nan and got[good] < judged:  # how many of these are NaN is worth asking only now
+        if column.nan and got[inside] < judged:  # how many of these are NaN is worth asking only now
             exactly = present(column, where)
             judged = (yield [exactly])[exactly]
-        bad = judged - got[good]
+        bad = judged - got[inside]
         shown = yield from first_told(column, first, bad)
         return map_outcome(Counted(got[rows], judged, bad), share, shown)
 
@@ -100,9 +112,30 @@ def _between(rule: Rule, context: Context) -> Callable[[], Judging]:
     require_number(low, high)
     strict = (bool(rule.resolved.get("strict_min")), bool(rule.resolved.get("strict_max")))
     if column.kind is Kind.REAL:
-        return _judging(rule, context, column, _within_floats(context, column, (low, high), strict))
+        low, high = (None if bound is None else float(bound) for bound in (low, high))
+        limits = Limits(low, high, *strict)
+        return _judging(rule, context, column, _within_floats(context, column, (low, high), strict), limits)
     value = f"{column.sql}::INTEGER" if column.kind is Kind.BOOL else column.value
-    return _judging(rule, context, column, _within(context, value, (low, high), strict))
+    in_sql = _judging(rule, context, column, _within(context, value, (low, high), strict))
+    return _by_ends(rule, context, column, Limits(low, high, *strict), in_sql)
+
+
+def _by_ends(
+    rule: Rule, context: Context, column: Column, limits: Limits, in_sql: Callable[[], Judging]
+) -> Callable[[], Judging]:
+    """The same judging without a scan, where the least and the largest value are known and within the limits."""
+    if condition(rule, context) is not None:
+        return in_sql
+    share, ends, rows, there = mostly(rule), Ends(column), count(), not_null(column, None)
+
+    def judging() -> Judging:
+        known = (yield [ends])[ends]
+        if known is None or (known[0] is not None and not (limits.hold(known[0]) and limits.hold(known[1]))):
+            return (yield from in_sql())
+        got = yield [rows, there]
+        return map_outcome(Counted(got[rows], got[there], 0), share, [])
+
+    return judging
 
 
 def _within_floats(context: Context, column: Column, limits: tuple[Any, Any], strict: tuple[bool, bool]) -> str:
