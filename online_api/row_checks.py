@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from online_api.fallbacks import Output, Wanted
+from online_api.lookup import ViewColumns, ViewRead
+from online_api.many_rows import ManyRows
 from online_api.row_values import RowValues, Source, in_order
 from online_api.settings import ServingPolicy
 from skewguard.blocked import places
 from skewguard.definitions import ServiceDef
 from skewguard.errors import SkewguardError
-from skewguard.expectations.rows.columns import ColumnTests
 from skewguard.expectations.rows.rate import RateWindow
 from skewguard.expectations.rows.suite import RowRule, RowSuite
 from skewguard.expectations.rows.validator import RowValidator
@@ -142,35 +143,35 @@ class RowCheck:
         uses: Sequence[RuleUse],
         suite: RowSuite,
         sources: Sequence[Source],
+        reads: Sequence[ViewRead],
         window: Callable[[Sequence[RowRule]], RateWindow] | None,
     ) -> None:
         ordered = in_order(sources)
         columns, dtypes = tuple(s.column for s in ordered), tuple(s.dtype for s in ordered)
         asked = replace(suite, columns=columns, dtypes=dtypes)
         self._validator = RowValidator(asked)
-        self._tests = ColumnTests(asked)
-        self._rest = _restricted(asked, self._tests.rest)
+        self._many = ManyRows(asked, ordered, reads)
         self._values = RowValues(ordered)
         self._uses = tuple(uses)
         self.service = uses[0].service
         self.window = None if window is None else window(self._validator.rules)
 
-    def masks(self, columns: Sequence[Sequence[Any]], rows: int) -> Mapping[int, int]:
-        """By row the mask of what is wrong; nothing for rows with which all is well."""
-        if self.window is None:
-            if rows == 1:
-                mask = self._validator.check([column[0] for column in columns])
-                return {0: mask} if mask else _NONE
-            if self._tests.hold(columns) and not self._rest.bad(columns, rows):
-                return _NONE
-            return self._validator.check_columns(columns, rows)
-        bad, skipped = self._validator.tally_columns(columns, rows)
-        self.window.add(rows, bad.values(), skipped.values())
-        return bad
+    def masks(self, rows: int, views: Sequence[ViewColumns], *others: Any) -> Mapping[int, int]:
+        """By row the mask of what is wrong; nothing for rows in which all is well. Values as RowValues takes them."""
 
-    def gather(self, *parts: Any) -> list[Sequence[Any]]:
-        """See RowValues.columns."""
-        return self._values.columns(*parts)
+        def columns() -> list[Sequence[Any]]:
+            return self._values.columns(views, *others)
+
+        if self.window is not None:
+            bad, skipped = self._validator.tally_columns(columns(), rows)
+            self.window.add(rows, bad.values(), skipped.values())
+            return bad
+        if rows == 1:
+            mask = self._validator.check([column[0] for column in columns()])
+            return {0: mask} if mask else _NONE
+        if self._many.all_well(views, columns, rows):
+            return _NONE
+        return self._validator.check_columns(columns(), rows)
 
     def explain(self, masks: Mapping[int, int], overridden: bool, outcome: Outcome) -> None:
         """Add what the masks of bad rows mean."""
@@ -204,30 +205,6 @@ class RowCheck:
 _NONE: Mapping[int, int] = {}
 
 
-@dataclass(frozen=True)
-class _Rest:
-    """The rules that are not asked of whole columns, and where their columns are; no validator where there are none."""
-
-    validator: RowValidator | None
-    places: tuple[int, ...]
-
-    def bad(self, columns: Sequence[Sequence[Any]], rows: int) -> bool:
-        """Is anything wrong in any row?"""
-        if self.validator is None:
-            return False
-        return bool(self.validator.check_columns([columns[place] for place in self.places], rows))
-
-
-def _restricted(suite: RowSuite, rules: tuple[RowRule, ...]) -> _Rest:
-    needed = {
-        name for rule in rules for node in (rule.check, rule.condition) if node is not None for name in node.columns
-    }
-    places = tuple(place for place, name in enumerate(suite.columns) if name in needed)
-    columns, dtypes = (tuple(names[place] for place in places) for names in (suite.columns, suite.dtypes))
-    part = replace(suite, rules=rules, columns=columns, dtypes=dtypes)
-    return _Rest(RowValidator(part) if rules else None, places)
-
-
 def _bits(mask: int) -> Iterator[int]:
     while mask:
         low = mask & -mask
@@ -240,6 +217,7 @@ def row_check(
     service: ServiceDef,
     request: ServiceDef,
     outputs: Sequence[Output],
+    reads: Sequence[ViewRead],
     policy: ServingPolicy,
     window: Callable[[str, Sequence[RowRule]], RateWindow],
 ) -> RowCheck | None:
@@ -258,7 +236,7 @@ def row_check(
         column for rule in rules for node in (rule.check, rule.condition) if node is not None for column in node.columns
     )
     counted = (lambda kept: window(service.name, kept)) if policy.row_policy == "rate" else None
-    return RowCheck(uses, replace(suite, rules=rules), [found[column] for column in needed], counted)
+    return RowCheck(uses, replace(suite, rules=rules), [found[column] for column in needed], reads, counted)
 
 
 def _use(

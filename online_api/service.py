@@ -31,7 +31,7 @@ from online_api.store import OnlineStore
 from online_api.values import EPOCH_TEXT, json_value, timestamp_text
 from online_api.verdicts import Verdicts
 from skewguard.blocked import Place
-from skewguard.definitions import FieldDef, OnDemandDef, ServiceDef
+from skewguard.definitions import FieldDef, OnDemandDef
 from skewguard.errors import BadInputError, GateBlocked, UnknownNameError
 from skewguard.expectations.rows.rate import RateWindow
 from skewguard.expectations.rows.suite import RowRule, RowSuite
@@ -182,7 +182,7 @@ class FeatureService:
         return _Prepared(
             lookup,
             gate,
-            self._checks(gate, definition, fallbacks),
+            self._checks(gate, lookup, fallbacks),
             fallbacks,
             any(self._may_replace(name, output.place) for name in gate.services for output in fallbacks.outputs),
             self._log.recorder(lookup, features, self._plan.digest),
@@ -193,12 +193,13 @@ class FeatureService:
             orjson.Fragment(orjson.dumps({"feature_names": [*needed, *lookup.outputs]})),
         )
 
-    def _checks(self, gate: RequestGate, request: ServiceDef, fallbacks: Fallbacks) -> tuple[RowCheck, ...]:
+    def _checks(self, gate: RequestGate, lookup: Lookup, fallbacks: Fallbacks) -> tuple[RowCheck, ...]:
         found = []
         for name in gate.services:
             suite, policy = self._rules.get(name), self._settings.policy(name)
             if suite is not None and not policy.is_off:
-                check = row_check(suite, self._plan.service(name), request, fallbacks.outputs, policy, self._window)
+                asked = self._plan.service(name), lookup.service, fallbacks.outputs, lookup.reads
+                check = row_check(suite, *asked, policy, self._window)
                 found += [check] if check is not None else []
         return tuple(found)
 
@@ -317,7 +318,7 @@ class FeatureService:
         outcome: Outcome | None = None
         bound, rows = asked.bound, asked.query.rows
         for check in prepared.checks:
-            masks = check.masks(check.gather(views, computed, bound.echoed, bound.request_data), rows)
+            masks = check.masks(rows, views, computed, bound.echoed, bound.request_data)
             self._metrics.count_judged(check.service, rows)
             if masks or (check.window is not None and check.window.alarms):
                 outcome = outcome or Outcome()

@@ -5,12 +5,12 @@ What cannot be told for sure is not: then the rows are judged one by one, which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import eq
 from typing import Any
 
 from skewguard import dtypes
-from skewguard.expectations.rows import checks
+from skewguard.expectations.rows import checks, helpers
 from skewguard.expectations.rows.suite import RowRule, RowSuite
 
 _ORDERED = dtypes.NUMBERS | {"UNIX_TIMESTAMP"}
@@ -38,6 +38,11 @@ class ColumnTests:
                 self._tests.append((places[rule.subjects[0]], test))
         self.rest = tuple(rest)
 
+    @property
+    def are_none(self) -> bool:
+        """Whether no rule can be asked of a whole column."""
+        return not self._tests
+
     def hold(self, columns: Sequence[Sequence[Any]]) -> bool:
         """True where every tested rule holds in every row; False where one may not. Columns have a value at least."""
         try:
@@ -51,9 +56,16 @@ def _test(check: Any, kinds: dict[str, str]) -> Holds | None:
         return _all_numbers if kinds[check.column] in dtypes.FLOATS else _no_null
     if isinstance(check, checks.Between) and kinds[check.column] in _ORDERED:
         return _within(check)
+    if isinstance(check, checks.OfType) and check.declared:
+        return _of_types(helpers.python_types(kinds[check.column]))
     if isinstance(check, checks.InSet) and check.inside:
         return frozenset(check.values).issuperset
     return None
+
+
+def _of_types(types: Iterable[type]) -> Holds:
+    allowed = frozenset(types)
+    return lambda column: allowed.issuperset(map(type, column))
 
 
 def _no_null(column: Sequence[Any]) -> bool:
