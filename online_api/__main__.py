@@ -8,14 +8,17 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from online_api.compile_plan import compile_in_subprocess, needs_compiling
-from online_api.server import announcement, bind, run_worker
+from online_api.server import STOP_SIGNALS, announcement, bind, run_worker
 from online_api.settings import FeatureServing, Limits, ServingPolicy, Settings, tokens_from
 from online_api.supervisor import SHARED_COUNTS, run_workers
 from skewguard.config import ServicePolicy, load_policy
@@ -97,6 +100,7 @@ def settings_for(options: argparse.Namespace, tokens: tuple[str, ...]) -> Settin
     plan_path = options.plan or repo / ".skewguard" / "plan.json"
     policy = load_policy(repo)
     if needs_compiling(repo, plan_path):
+        logging.getLogger("online_api").warning("compiling the serving plan %s, which takes some seconds", plan_path)
         compile_in_subprocess(repo, plan_path)
     plan = load_plan(plan_path)  # so that a broken one is told once, not by each worker
     policy.check_names(*plan.names())
@@ -119,9 +123,17 @@ def settings_for(options: argparse.Namespace, tokens: tuple[str, ...]) -> Settin
     )
 
 
+def _end(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until a signal; the exit code."""
     options = arguments(sys.argv[1:] if argv is None else argv)
+    for (
+        number
+    ) in STOP_SIGNALS:  # until the server takes them; what was started by then, such as a compilation, is ended
+        signal.signal(number, _end)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = settings_for(options, tokens_from(os.environ))

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 from skewguard.errors import nearest
 from skewguard.expectations import great_expectations_import
+from skewguard.expectations.argument_values import EXACT_FLOAT, as_moment, value_problems
 from skewguard.expectations.patterns import pattern_problems
 from skewguard.expectations.row_conditions import condition_problems
 
@@ -59,7 +60,6 @@ _COLUMN_LISTS = ("column_list", "entity_columns")
 _COMMON = {"id", "meta", "notes", "result_format", "description", "catch_exceptions", "rendered_content", "severity",
            "windows", "batch_id"}  # fmt: skip
 _BESIDE = ("id", "meta", "notes", "description", "severity", "rendered_content")
-_EXACT_FLOAT = 2**53
 
 
 class Problem(Exception):  # noqa: N818  (a report to the caller, which turns it into a SuiteError)
@@ -109,7 +109,7 @@ def resolve(kind: str, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
         *_run_settings(kwargs),
         *condition_problems(kwargs),
         *_parameters(kwargs),
-        *_bounds(kwargs),
+        *value_problems(kind, kwargs),
         *pattern_problems(kwargs),
     ]
     if lines:
@@ -133,55 +133,6 @@ def _parameters(kwargs: Mapping[str, Any]) -> Iterator[str]:
     for key, value in kwargs.items():
         if isinstance(value, Mapping) and "$PARAMETER" in value:
             yield f"{key}: got {dict(value)!r}; suite parameters are not supported, write the value."
-
-
-def _bounds(kwargs: Mapping[str, Any]) -> Iterator[str]:
-    for key in ("min_value", "max_value"):
-        value = kwargs.get(key)
-        if isinstance(value, bool):
-            yield f"{key}: got {value!r}; expected a number or a time."
-        elif isinstance(value, int) and not _is_double(value):
-            yield f"{key}: got {value}; GX keeps bounds as doubles, which hold whole numbers up to {_EXACT_FLOAT} only."
-    pairs = [("min_value", "max_value", kwargs.get("min_value"), kwargs.get("max_value"))]
-    quantiles = kwargs.get("quantile_ranges")
-    ranges = quantiles.get("value_ranges") if isinstance(quantiles, Mapping) else None
-    asked = quantiles.get("quantiles") if isinstance(quantiles, Mapping) else None
-    for quantile in asked if isinstance(asked, list) else ():
-        if isinstance(quantile, int | float) and not 0 <= quantile <= 1:
-            yield f"quantile_ranges.quantiles: got {quantile}; expected shares from 0 to 1."
-    for index, pair in enumerate(ranges if isinstance(ranges, list) else ()):
-        if isinstance(pair, list) and len(pair) == 2:
-            pairs.append((f"value_ranges[{index}][0]", f"value_ranges[{index}][1]", *pair))
-    for low_name, high_name, low, high in pairs:
-        low, high = _comparable(low), _comparable(high)
-        if low is not None and high is not None and type(low) is type(high) and low > high:
-            yield f"{low_name} {low} is above {high_name} {high}; swap them."
-
-
-def _is_double(value: int) -> bool:
-    try:
-        return int(float(value)) == value
-    except OverflowError:
-        return False
-
-
-def _comparable(value: Any) -> Any:
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, int | float):
-        return float(value) if isinstance(value, float) or _is_double(value) else None
-    return _moment(value)
-
-
-def _moment(value: Any) -> datetime | None:
-    """A time from ISO 8601 text (naive means UTC, a date its midnight); None for anything else."""
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _runnable(key: str, value: Any) -> Any:
@@ -212,7 +163,7 @@ def without_groups(pattern: str) -> str:
 
 def _with_zone(value: Any) -> Any:
     # GX makes a date of "2026-01-01", which pandas then cannot compare with a timestamp
-    moment = _moment(value)
+    moment = as_moment(value)
     return value if moment is None else moment.isoformat()
 
 
@@ -247,7 +198,7 @@ def _plain(value: Any) -> Any:
         return sorted(items, key=repr) if isinstance(value, set | frozenset) else items
     if isinstance(value, datetime | date):
         return value.isoformat()
-    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT_FLOAT:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= EXACT_FLOAT:
         return int(value)  # GX writes mostly as 1 or as 1.0
     if hasattr(value, "value") and not isinstance(value, str | int | float):
         return value.value

@@ -97,7 +97,7 @@ def load_suite(path: Path) -> Suite:
 def read_json(path: Path) -> Any:
     """The JSON value in a file; raises SuiteError naming it where it cannot be read, or is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        return json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_no_constant)
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError(f"{path}: cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:

@@ -49,6 +49,14 @@ WRONG: list[tuple[Any, str]] = [
     (document(between(min_value=1, mostly=2)), "mostly: ensure this value is less than or equal to 1"),
     (document(between(min_value=3, max_value=2)), "min_value 3.0 is above max_value 2.0; swap them"),
     (document(between(min_value="2026-02-01", max_value="2026-01-01T00:00:00+00:00")), "is above max_value"),
+    (document(between(min_value=1, max_value=1.0, strict_max=True)), "both 1.0, which nothing lies strictly between"),
+    (document(between(min_value=0, mostly="0.9")), "mostly: got '0.9'; expected a number from 0 to 1"),
+    (document(between(min_value=0, mostly=True)), "mostly: got True; expected a number"),
+    (document(entry("expect_column_values_to_be_in_set", column="x", value_set=[])), "value_set: got nothing"),
+    (
+        document(entry("expect_column_values_to_be_of_type", column="x", type_="DOUBLE")),
+        "type_: got 'DOUBLE', which is no type to GX on pandas; expected a name of NumPy's",
+    ),
     (document(between(min_value=2**53 + 1)), "min_value: got 9007199254740993; GX keeps bounds as doubles"),
     (document(between(max_value=10**400)), "GX keeps bounds as doubles"),
     (document(between(min_value={"$PARAMETER": "lo"})), "suite parameters are not supported, write the value"),
@@ -180,6 +188,19 @@ def test_a_file_that_is_no_json(text: str, message: str, tmp_path: Path) -> None
     path.write_text(text)
     with pytest.raises(SuiteError, match=message):
         load_suite(path)
+
+
+def test_a_byte_order_mark_is_stepped_over(tmp_path: Path) -> None:
+    path = tmp_path / "suite.json"
+    path.write_text(json.dumps(document(between(min_value=0))), encoding="utf-8-sig")
+    assert len(load_suite(path).rules) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["int64", "float32", "Timestamp", "str", "object", "list", "Int64Dtype", "string", "i8"]
+)
+def test_the_names_of_types_are_gx_s(name: str) -> None:
+    assert parse_suite(document(entry("expect_column_values_to_be_of_type", column="x", type_=name))).rules
 
 
 @pytest.mark.parametrize("depth", [5000, 200_000])
