@@ -31,11 +31,17 @@ class Case:
     also: dict[str, Any] = field(default_factory=dict)
     named: dict[str, str] = field(default_factory=dict)
     """What to call a side on the screen, where it is not what its place says."""
+    rounds: int = 0
+    """How many runs of each side at least, where runs are short because sides are close to one another."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A measured case: medians, the ratio to Feast (how many times better), to the floor (how many times its cost)."""
+    """A measured case: medians, the ratio to Feast (how many times better), to the floor (how many times its cost).
+
+    A ratio is the median of those of each round, in which the sides ran one after the other: a machine that gets
+    slower in the meantime bends it less than the ratio of the medians.
+    """
 
     case: Case
     runs: dict[str, list[float]]
@@ -47,11 +53,11 @@ class Row:
 
     def ratio(self, side: str) -> float | None:
         """How many times better ours is than ``side``; below one where it is worse."""
-        medians = self.medians
-        if side not in medians:
+        if side not in self.runs:
             return None
+        pairs = zip(self.runs["ours"], self.runs[side], strict=True)
         more_is_better = self.case.unit == "req/s"
-        return medians["ours"] / medians[side] if more_is_better else medians[side] / medians["ours"]
+        return statistics.median(mine / other if more_is_better else other / mine for mine, other in pairs)
 
     def data(self) -> dict[str, Any]:
         """For the results file."""
@@ -87,10 +93,10 @@ class Row:
 
 
 def measure(case: Case, repeat: int) -> Row:
-    """Run every side in turn, ``repeat`` times."""
+    """Run every side in turn, ``repeat`` times, or as often as the case wants."""
     sides = {"ours": case.ours, "feast": case.feast, "floor": case.floor}
     runs: dict[str, list[float]] = {side: [] for side, run in sides.items() if run is not None}
-    for _ in range(repeat):
+    for _ in range(max(repeat, case.rounds)):
         for side, run in sides.items():
             if run is not None:
                 runs[side].append(run())

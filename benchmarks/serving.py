@@ -22,6 +22,8 @@ from skewguard.online.embedded import free_port
 
 SECONDS = 5.0
 CONNECTIONS = 8
+ROUNDS, ROUND_SECONDS = 20, 1.0
+"""Of what differs by a few hundredths: more and shorter runs, in turn."""
 
 
 def cases(repo: Path, narrow: Path, sizes: Sizes, workers: int) -> Iterator[Case]:
@@ -47,11 +49,12 @@ def cases(repo: Path, narrow: Path, sizes: Sizes, workers: int) -> Iterator[Case
             yield Case(
                 f"HTTP {entities} x {sizes.features}, guard on (floor: guard off)",
                 "req/s",
-                _loaded(guarded, bodies(entities, sizes), also, "ours"),
+                _loaded(guarded, bodies(entities, sizes), also, "ours", seconds=ROUND_SECONDS),
                 None,
-                _loaded(open_, bodies(entities, sizes), also, "off"),
+                _loaded(open_, bodies(entities, sizes), also, "off", seconds=ROUND_SECONDS),
                 "within 10 % of guard off",
                 also,
+                rounds=ROUNDS,
             )
     yield from _validator(repo, sizes)
     with ours(narrow, "--workers", str(workers)) as many:
@@ -73,11 +76,16 @@ def bodies(entities: int, sizes: Sizes) -> list[dict[str, Any]]:
 
 
 def _loaded(
-    port: int, requests: list[dict[str, Any]], also: dict[str, Any], side: str, connections: int = CONNECTIONS
+    port: int,
+    requests: list[dict[str, Any]],
+    also: dict[str, Any],
+    side: str,
+    connections: int = CONNECTIONS,
+    seconds: float = SECONDS,
 ) -> Callable[[], float]:
     def once() -> float:
-        load.measure(port, 0.5, connections, requests)  # warm
-        result = load.measure(port, SECONDS, connections, requests)
+        load.measure(port, seconds / 10, connections, requests)  # warm
+        result = load.measure(port, seconds, connections, requests)
         also[side] = {name: round(value, 3) for name, value in result.items()}
         return float(result["per_second"])
 
@@ -145,11 +153,12 @@ def _validator(repo: Path, sizes: Sizes) -> Iterator[Case]:
                 yield Case(
                     f"HTTP {entities} x {sizes.features}, {sizes.features} expectations {name} (floor: off)",
                     "req/s",
-                    _loaded(port, bodies(entities, sizes), also, "ours"),
+                    _loaded(port, bodies(entities, sizes), also, "ours", seconds=ROUND_SECONDS),
                     None,
-                    _loaded(off, bodies(entities, sizes), also, "off"),
+                    _loaded(off, bodies(entities, sizes), also, "off", seconds=ROUND_SECONDS),
                     "within 10 % of off" if name == "on" else "",
                     also,
+                    rounds=ROUNDS,
                 )
 
 

@@ -7,12 +7,15 @@ held for it and no verdict named a feature of the view.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
 
 CELLS = 500_000
 """Stored values that are kept at most (about 30 MB); the rows that were served longest ago go first."""
+
+ANEW_AFTER = 1.0
+"""Seconds for which a row that was kept stands for the same row: the cost of keeping is that of memory long unused."""
 
 Reply = Any
 
@@ -20,8 +23,9 @@ Reply = Any
 class LastGood:
     """Good rows by place (a number for each view of each prepared look-up) and entity key."""
 
-    def __init__(self, cells: int = CELLS) -> None:
+    def __init__(self, cells: int = CELLS, clock: Callable[[], float] = monotonic) -> None:
         self._limit = cells
+        self._clock = clock
         self._kept: dict[tuple[int, bytes], tuple[Reply, float]] = {}
         self._cells = 0
         self._places = 0
@@ -34,12 +38,16 @@ class LastGood:
             return range(self._places - count, self._places)
 
     def keep(self, place: int, rows: Iterable[tuple[bytes, Reply]]) -> None:
-        """Keep good rows: entity key and reply of each."""
-        now = monotonic()
+        """Keep good rows: entity key and reply of each. One that was kept a moment ago stays as it was then."""
+        now = self._clock()
         kept = self._kept
         with self._lock:
             for key, reply in rows:
-                before = kept.pop((place, key), None)  # so that it comes last
+                before = kept.get((place, key))
+                if before is not None:
+                    if now - before[1] < ANEW_AFTER:
+                        continue
+                    del kept[place, key]  # so that it comes last
                 kept[place, key] = (reply, now)
                 self._cells += len(reply) if before is None else len(reply) - len(before[0])
             while self._cells > self._limit:
@@ -49,7 +57,7 @@ class LastGood:
     def find(self, place: int, key: bytes, max_age: float) -> Reply | None:
         """The row, unless it was served longer ago than so many seconds."""
         found = self._kept.get((place, key))
-        return found[0] if found is not None and monotonic() - found[1] <= max_age else None
+        return found[0] if found is not None and self._clock() - found[1] <= max_age else None
 
     @property
     def cells(self) -> int:

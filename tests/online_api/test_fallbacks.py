@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from online_api.last_good import LastGood
+from online_api.last_good import ANEW_AFTER, LastGood
 from skewguard.feast_repo import FeastRepo
 from skewguard.override import Override
 from skewguard.plan import load_plan
@@ -182,6 +182,7 @@ def test_an_alias_and_a_feature_list_are_the_same_feature(guarded: Served) -> No
 
 
 def test_the_log_has_what_was_sent_and_says_so(guarded: Served) -> None:
+    guarded.look(**DRIVERS)  # as they are stored
     block(guarded, "drivers", ("stats", "seen"), ("stats", "trips"))
     response = guarded.client.post("/get-online-features", json=DRIVERS, headers={"X-Request-ID": "instead"})
     assert response.status_code == 200
@@ -250,14 +251,22 @@ def test_a_policy_for_a_feature_that_is_not_there_is_refused_at_the_start(
 
 
 def test_good_rows_are_bounded_and_grow_old() -> None:
-    good = LastGood(cells=6)
+    now = 100.0
+    good = LastGood(cells=6, clock=lambda: now)
     (place,) = good.new_places(1)
-    good.keep(place, [(b"a", [b"1", b"2"]), (b"b", [b"3", b"4"]), (b"a", [b"5", b"6"])])
+    good.keep(place, [(b"a", [b"1", b"2"]), (b"b", [b"3", b"4"])])
+    now += ANEW_AFTER / 2
+    good.keep(place, [(b"a", [b"5", b"6"])])
+    assert good.find(place, b"a", 60.0) == [b"1", b"2"]  # was kept a moment ago
+    now += ANEW_AFTER / 2
+    good.keep(place, [(b"a", [b"5", b"6"])])
     assert (good.find(place, b"a", 60.0), good.cells) == ([b"5", b"6"], 4)
     good.keep(place, [(b"c", [b"7", b"8"]), (b"d", [b"9", b"0"])])
     assert (good.find(place, b"b", 60.0), good.cells) == (None, 6)  # served longest ago
     assert good.find(place, b"a", 60.0) == [b"5", b"6"]
     assert good.find(place, b"d", 60.0) == [b"9", b"0"]
-    assert good.find(place, b"d", -1.0) is None
     (other,) = good.new_places(1)
     assert good.find(other, b"d", 60.0) is None
+    now += 60.5
+    assert good.find(place, b"d", 60.0) is None
+    assert good.find(place, b"d", 61.0) == [b"9", b"0"]
