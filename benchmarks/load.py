@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -91,11 +92,12 @@ class _Load:
         await asyncio.sleep(seconds)
         took = time.perf_counter() - started
         self.running = False
-        times = sorted(self.latencies)
+        answered = len(self.latencies)
+        times = sorted(self.latencies) or [math.nan]  # a warm-up may be too short for a single answer
         return {
-            "requests": len(times),
+            "requests": answered,
             "seconds": took,
-            "per_second": len(times) / took,
+            "per_second": answered / took,
             "errors": self.errors,
             "reconnects": self.reconnects,
             **{f"p{share}": times[min(len(times) - 1, len(times) * share // 100)] * 1000 for share in (50, 95, 99)},
