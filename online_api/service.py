@@ -16,30 +16,25 @@ from typing import Any
 import orjson
 
 from online_api.coerce import key_column, request_column
-from online_api.fallbacks import Answered, Fallbacks, Replaced, Wanted, counted
-from online_api.last_good import LastGood
-from online_api.lookup import PRESENT, Column, Lookup, ViewColumns, oldest, prepare, read_views
+from online_api.fallbacks import Answered, Replaced, Wanted, counted
+from online_api.lookup import PRESENT, Column, Lookup, ViewColumns, oldest, read_views
 from online_api.metrics import Metrics
 from online_api.on_demand import OnDemandViews
-from online_api.passage import Passage, RequestGate, ServingGates
+from online_api.passage import Passage, RequestGate
+from online_api.prepared import PREPARED, Prepared, Preparing
 from online_api.problems import UnsupportedFeatureError
 from online_api.query import Query
-from online_api.row_checks import Outcome, RowCheck, row_check
-from online_api.served_log import Recorder, Served, ServedLog
+from online_api.row_checks import Outcome
+from online_api.served_log import Served, ServedLog
 from online_api.settings import Settings
 from online_api.store import OnlineStore
 from online_api.values import EPOCH_TEXT, json_value, timestamp_text
 from online_api.verdicts import Verdicts
-from skewguard.blocked import Place
-from skewguard.definitions import FieldDef, OnDemandDef
+from skewguard.definitions import OnDemandDef
 from skewguard.errors import BadInputError, GateBlocked, UnknownNameError
-from skewguard.expectations.rows.rate import RateWindow
-from skewguard.expectations.rows.suite import RowRule, RowSuite
+from skewguard.expectations.rows.suite import RowSuite
 from skewguard.findings import Verdict
 from skewguard.plan import ServingPlan
-
-PREPARED = 1024
-"""Look-ups kept prepared: one for each distinct service or feature list."""
 
 INLINE_CELLS = 20_000
 """A request with more values is worked on in a thread, so that the others go on."""
@@ -64,35 +59,6 @@ class Answer:
     overridden: datetime | None = None
     replaced: int = 0
     outcome: Outcome | None = None
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A look-up and what every one of its requests needs; worked out once.
-
-    Attributes:
-        gate: the gates that it passes.
-        checks: the row rules that it is asked, by service.
-        fallbacks: finds other values for its features.
-        keeps_good: its good rows are kept, because a fallback may ask for them.
-        recorder: makes its records; None where it is not logged.
-        needed, wanted: its join keys and its request data, by entity-row column.
-        known: the columns that a request may have: these, and the join keys and request data of other services.
-        keep_expired: values past their TTL are sent.
-        names: the metadata of an answer to a request without further columns, as JSON.
-    """
-
-    lookup: Lookup
-    gate: RequestGate
-    checks: tuple[RowCheck, ...]
-    fallbacks: Fallbacks
-    keeps_good: bool
-    recorder: Recorder | None
-    needed: Mapping[str, FieldDef]
-    wanted: Mapping[str, FieldDef]
-    known: frozenset[str]
-    keep_expired: bool
-    names: orjson.Fragment
 
 
 @dataclass(frozen=True)
@@ -132,15 +98,11 @@ class FeatureService:
         self._settings = settings
         self._plan = plan
         self._store = store
-        self._verdicts = verdicts
-        self._gates = ServingGates(settings, plan, verdicts)
-        self._last_good = LastGood()
-        self._rules = rules
-        self._windows: dict[tuple[str, tuple[int, ...]], RateWindow] = {}
         self._metrics = metrics
         self._on_demand = on_demand
         self._log = log
-        self._prepared = lru_cache(maxsize=PREPARED)(self._prepare)
+        self._preparing = Preparing(settings, plan, verdicts, log, rules)
+        self._prepared = lru_cache(maxsize=PREPARED)(self._preparing.prepare)
 
     async def answer(self, query: Query, request_id: str) -> Answer:
         """The answer to a query; it goes to the serving log under ``request_id``.
@@ -168,59 +130,9 @@ class FeatureService:
             self._log.put(prepared.recorder.shape, *record)
         return answer
 
-    def _prepare(self, service: str | None, features: tuple[str, ...], full: bool) -> _Prepared:
-        definition = self._plan.feature_list(features) if service is None else self._plan.service(service)
-        for view in definition.on_demand:
-            if view.name in self._plan.unsupported:
-                reason = self._plan.unsupported[view.name]
-                raise UnsupportedFeatureError(f"On-demand feature view {view.name!r} cannot be served: {reason}.")
-        lookup = prepare(self._plan.project, definition, full)
-        needed = {column.name: column for column in lookup.key_columns}
-        wanted = {field.name: field for field in definition.request_fields}
-        gate = self._gates.of(definition)
-        fallbacks = Fallbacks(lookup, self._last_good, self._settings.policy, self._verdicts.defaults, self._plan)
-        return _Prepared(
-            lookup,
-            gate,
-            self._checks(gate, lookup, fallbacks),
-            fallbacks,
-            any(self._may_replace(name, output.place) for name in gate.services for output in fallbacks.outputs),
-            self._log.recorder(lookup, features, self._plan.digest),
-            needed,
-            wanted,
-            frozenset([*needed, *wanted, *self._plan.key_columns, *self._plan.request_columns]),
-            self._settings.policy(service or "").expired == "annotate",
-            orjson.Fragment(orjson.dumps({"feature_names": [*needed, *lookup.outputs]})),
-        )
-
-    def _checks(self, gate: RequestGate, lookup: Lookup, fallbacks: Fallbacks) -> tuple[RowCheck, ...]:
-        found = []
-        for name in gate.services:
-            suite, policy = self._rules.get(name), self._settings.policy(name)
-            if suite is not None and not policy.is_off:
-                asked = self._plan.service(name), lookup.service, fallbacks.outputs, lookup.reads
-                check = row_check(suite, *asked, policy, self._window)
-                found += [check] if check is not None else []
-        return tuple(found)
-
-    def _window(self, service: str, rules: Sequence[RowRule]) -> RateWindow:
-        """The window of some rules of a service: one for all look-ups that are asked just these."""
-        policy = self._settings.policy(service)
-        key = service, tuple(rule.position for rule in rules)
-        if key not in self._windows:
-            self._windows[key] = RateWindow(rules, policy.row_window.total_seconds(), policy.row_min_rows)
-        return self._windows[key]
-
-    def _may_replace(self, service: str, place: Place) -> bool:
-        """May the last known good value of a feature be asked for?"""
-        policy = self._settings.policy(service)
-        return policy.serving_of(place.reference) == "fallback" and "last_known_good" in policy.fallbacks_of(
-            place.reference
-        )
-
     def show_alarms(self) -> None:
         """Set the gauges of the rules whose share of values as expected is too low."""
-        for (service, _), window in list(self._windows.items()):
+        for service, window in self._preparing.windows():
             for state in window.state():
                 self._metrics.show_alarm(service, state.rule, state.alarm)
 
@@ -233,7 +145,7 @@ class FeatureService:
 
     # -- before Redis -------------------------------------------------------------------------------------------------
 
-    def _bind(self, prepared: _Prepared, query: Query) -> _Bound:
+    def _bind(self, prepared: Prepared, query: Query) -> _Bound:
         lookup, needed, wanted = prepared.lookup, prepared.needed, prepared.wanted
         entities = query.entities
         for name in entities:
@@ -276,7 +188,7 @@ class FeatureService:
     # -- after Redis --------------------------------------------------------------------------------------------------
 
     def _respond(
-        self, prepared: _Prepared, asked: _Asked, replies: list[list[Any]]
+        self, prepared: Prepared, asked: _Asked, replies: list[list[Any]]
     ) -> tuple[Answer, tuple[bytes, int] | None]:
         """The answer, and the record for the serving log with its number of rows."""
         lookup, query, bound, passage = prepared.lookup, asked.query, asked.bound, asked.passage
@@ -312,7 +224,7 @@ class FeatureService:
         return answer, prepared.recorder.record(served)
 
     def _judge(
-        self, prepared: _Prepared, asked: _Asked, views: Sequence[ViewColumns], computed: Sequence[tuple[Column, Any]]
+        self, prepared: Prepared, asked: _Asked, views: Sequence[ViewColumns], computed: Sequence[tuple[Column, Any]]
     ) -> Outcome | None:
         """What became of the row rules, None where all is well. Raises ExpectationsFailedError."""
         outcome: Outcome | None = None
@@ -330,7 +242,7 @@ class FeatureService:
         return outcome
 
     def _replace(
-        self, prepared: _Prepared, passage: Passage, outcome: Outcome | None, answered: Answered
+        self, prepared: Prepared, passage: Passage, outcome: Outcome | None, answered: Answered
     ) -> list[Replaced]:
         """The features that need other values, with them; good rows are kept for later."""
         wanted = {} if outcome is None else outcome.wanted()
@@ -347,7 +259,7 @@ class FeatureService:
         return replaced
 
     def _metadata(
-        self, prepared: _Prepared, asked: _Asked, outcome: Outcome | None, replaced: Sequence[Replaced]
+        self, prepared: Prepared, asked: _Asked, outcome: Outcome | None, replaced: Sequence[Replaced]
     ) -> Any:
         query, bound = asked.query, asked.bound
         told = {} if outcome is None else outcome.told()

@@ -145,7 +145,7 @@ def _vectors(name: str, rows: Any, service: ServiceDef, full_feature_names: bool
     """The caller's rows with features in their declared dtypes; raises BadInputError where there is no feature."""
     keys = (*service.join_keys, *service.request_fields)
     outputs = service.outputs(full_feature_names)
-    table = read_rows(rows, [f for f in (*keys, *outputs) if dtypes.arrow_type(f.dtype) == pa.string()])
+    table = read_rows(rows, [f for f in (*keys, *outputs) if dtypes.arrow_type(f.dtype) == pa.string()], name)
     if not table.num_rows:
         raise BadInputError(name, "no rows", "at least one feature vector")
     known = [field for field in outputs if field.name in table.column_names]

@@ -67,7 +67,7 @@ def from_training_set(service: ServiceDef, training_set: Any) -> ProfiledRows:
     """A training set as it was saved: a Parquet or CSV file, a table or a pandas DataFrame. Raises BadInputError."""
     names = suite_names(service)
     texts = [f for f in (*service.join_keys, *names.values()) if dtypes.arrow_type(f.dtype) == pa.string()]
-    table = read_rows(training_set, texts)
+    table = read_rows(training_set, texts, "training_set")
     renamed = {full: field.name for full, field in names.items() if full in table.column_names}
     table = table.rename_columns([renamed.get(name, name) for name in table.column_names])
     known = [f for f in names.values() if f.name in table.column_names]

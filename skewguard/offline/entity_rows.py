@@ -62,45 +62,41 @@ def normalise_entity_rows(entity_df: Any, service: ServiceDef, *, full_feature_n
     return EntityRows(table, name)
 
 
-def read_rows(entity_df: Any, texts: Sequence[FieldDef]) -> pa.Table:
+def read_rows(given: Any, texts: Sequence[FieldDef], argument: str = "entity_df") -> pa.Table:
     """A pandas DataFrame, Arrow table, Parquet or CSV file as a table; ``texts`` are columns that a CSV must not take
-    for numbers. Raises BadInputError.
+    for numbers. Raises BadInputError that names the ``argument``.
     """
-    if isinstance(entity_df, pa.Table):
-        table = entity_df
-    elif isinstance(entity_df, str | os.PathLike):
-        table = _read_file(Path(entity_df), texts)
-    elif hasattr(entity_df, "columns") and hasattr(entity_df, "iloc"):
-        table = _from_pandas(entity_df)
+    if isinstance(given, pa.Table):
+        table = given
+    elif isinstance(given, str | os.PathLike):
+        table = _read_file(Path(given), texts, argument)
+    elif hasattr(given, "columns") and hasattr(given, "iloc"):
+        table = _from_pandas(given, argument)
     else:
-        raise BadInputError(
-            "entity_df", type(entity_df).__name__, "a pandas DataFrame, an Arrow table or a file's path"
-        )
+        raise BadInputError(argument, type(given).__name__, "a pandas DataFrame, an Arrow table or a file's path")
     duplicates = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if duplicates:
-        raise BadInputError("entity_df", f"the column names {duplicates} more than once", "each column name once")
+        raise BadInputError(argument, f"the column names {duplicates} more than once", "each column name once")
     return table.replace_schema_metadata(None)
 
 
-def _from_pandas(frame: Any) -> pa.Table:
+def _from_pandas(frame: Any, argument: str) -> pa.Table:
     names = [str(name) for name in frame.columns]
     duplicates = sorted({name for name in names if names.count(name) > 1})
     if duplicates:
-        raise BadInputError("entity_df", f"the column names {duplicates} more than once", "each column name once")
+        raise BadInputError(argument, f"the column names {duplicates} more than once", "each column name once")
     try:
         return pa.Table.from_pandas(frame, preserve_index=False)
     except pa.ArrowException as error:
-        raise BadInputError(
-            "entity_df", f"a column of mixed types ({error})", "one type of value per column"
-        ) from error
+        raise BadInputError(argument, f"a column of mixed types ({error})", "one type of value per column") from error
 
 
-def _read_file(path: Path, texts: Sequence[FieldDef]) -> pa.Table:
+def _read_file(path: Path, texts: Sequence[FieldDef], argument: str) -> pa.Table:
     import pyarrow.csv
     import pyarrow.parquet
 
     if not path.is_file():
-        raise BadInputError("entity_df", f"{path} (no such file)", "a Parquet or CSV file")
+        raise BadInputError(argument, f"{path} (no such file)", "a Parquet or CSV file")
     try:
         if path.suffix.lower() == ".csv":
             # left to itself, the reader takes the text 007 for the number 7
@@ -108,7 +104,7 @@ def _read_file(path: Path, texts: Sequence[FieldDef]) -> pa.Table:
             return pyarrow.csv.read_csv(path, convert_options=kept)
         return pyarrow.parquet.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise BadInputError("entity_df", f"{path} ({error})", "a Parquet or CSV file") from error
+        raise BadInputError(argument, f"{path} ({error})", "a Parquet or CSV file") from error
 
 
 def timestamp_column(table: pa.Table) -> str:

@@ -414,7 +414,7 @@ def test_the_server_judges_without_great_expectations_or_pandas(folder: Path) ->
         from online_api.app import create_app
         from online_api.settings import Settings
         app = create_app(Settings.from_repo(sys.argv[1]))
-        assert app.state.api.features._rules["numbered"].row_rules
+        assert app.state.api.features._preparing._rules["numbered"].row_rules
         print(sorted(name for name in sys.modules if name.split(".")[0] in
               ("great_expectations", "pandas", "feast", "numpy", "pyarrow")))
     """

@@ -68,7 +68,7 @@ def test_starting_imports_no_more_than_it_needs(code: str) -> None:
 
 
 def test_serving_needs_no_arrays() -> None:
-    """NumPy and Arrow make up half of a worker's memory, and no look-up uses them."""
+    """NumPy and Arrow make up half of a worker's memory; NumPy comes with rules on floats only."""
     script = "import sys, online_api.app; print('\\n'.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
