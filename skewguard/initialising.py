@@ -16,7 +16,7 @@ from skewguard.config import POLICY_FILE
 from skewguard.errors import SuiteError
 from skewguard.expectations.author import propose_suite
 from skewguard.expectations.gx_context import read_context
-from skewguard.expectations.merge import Change, compare, merged, with_record
+from skewguard.expectations.merge import PROFILED, Change, compare, merged, profiled_rows, with_record
 from skewguard.expectations.names import strangers
 from skewguard.expectations.rules import SKEW_RULES
 from skewguard.expectations.suites import load_suite, parse_suite, suite_path
@@ -107,6 +107,7 @@ def first_policy(repo: Path) -> bool:
 def propose(workspace: Workspace, service: str, rows: ProfiledRows) -> Proposal:
     """A suite from profiled rows, beside the one that is there. Raises SuiteError where that cannot be used."""
     document = propose_suite(rows.table, service, keys=rows.keys, as_of=rows.as_of, whole=rows.whole)
+    document["meta"][PROFILED] = rows.table.num_rows
     remarks = tuple(f"left out: {name}: {reason}" for name, reason in rows.left_out.items())
     path = suite_path(workspace.path, service)
     return _beside(Proposal(service, path, document, told=rows.told, remarks=remarks))
@@ -133,8 +134,16 @@ def _beside(proposal: Proposal) -> Proposal:
     if read is None:
         return proposal
     load_suite(proposal.path)  # refuses what is no suite, with every problem
-    changes = compare(json.loads(read), proposal.document, str(proposal.path))
-    return replace(proposal, changes=changes, exists=True, _read=read)
+    present = json.loads(read)
+    changes = compare(present, proposal.document, str(proposal.path))
+    before, now = profiled_rows(present), profiled_rows(proposal.document)
+    remarks = proposal.remarks
+    if changes and before is not None and now is not None and now < before:
+        remarks += (
+            f"{now:,} rows, after {before:,} the last time: fewer rows show less of the data, so that a change may be "
+            "chance. Profile as many before you take it.",
+        )
+    return replace(proposal, changes=changes, exists=True, remarks=remarks, _read=read)
 
 
 def _bytes(path: Path) -> bytes | None:

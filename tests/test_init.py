@@ -199,6 +199,17 @@ def test_a_file_that_changed_meanwhile_stays(guard: SkewGuard) -> None:
     assert [p.name for p in found.path.parent.iterdir()] == ["shop_v1.json"]
 
 
+def test_a_proposal_from_fewer_rows_says_so(guard: SkewGuard) -> None:
+    first = guard.propose_suite("till_v1", rows=400).save()
+    (fewer,) = guard.propose_suite("till_v1", rows=20).remarks
+    assert "fewer rows show less" in fewer
+    assert guard.propose_suite("till_v1", rows=400).remarks == ()
+    taken = guard.propose_suite("till_v1", rows=20).save(apply=True)
+    assert taken.written
+    assert guard.propose_suite("till_v1", rows=20).remarks == ()  # as many as the last time
+    first.path.unlink()
+
+
 def test_a_service_named_like_a_path_stays_in_its_folder(tmp_path: Path) -> None:
     assert suite_path(tmp_path, "../x").parent == tmp_path / "expectations"
 

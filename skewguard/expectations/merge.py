@@ -16,6 +16,8 @@ from skewguard.expectations.suites import Rule, parse_suite
 
 RECORD = "skewguard_proposal"
 """In a suite's ``meta``: key of each expectation that was proposed -> digest of its entry as it was proposed."""
+PROFILED = "skewguard_profiled_rows"
+"""In a suite's ``meta``: how many rows its last proposal was made from."""
 Kind = Literal["new", "changed", "gone", "edited", "removed"]
 APPLICABLE = ("new", "changed", "gone")
 
@@ -103,7 +105,9 @@ def merged(
         elif not own:
             record[key] = proposed[key][0].digest
     entries = [entry for entry in entries if entry is not None]
-    return {**document, "expectations": entries, "meta": {**(document.get("meta") or {}), RECORD: record}}
+    meta = {**(document.get("meta") or {}), RECORD: record}
+    rows = profiled_rows(proposal)
+    return {**document, "expectations": entries, "meta": meta if rows is None else {**meta, PROFILED: rows}}
 
 
 def with_record(proposal: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,6 +121,13 @@ def recorded(document: Mapping[str, Any]) -> dict[str, str]:
     meta = document.get("meta")
     record = meta.get(RECORD) if isinstance(meta, Mapping) else None
     return {str(k): str(v) for k, v in record.items()} if isinstance(record, Mapping) else {}
+
+
+def profiled_rows(document: Mapping[str, Any]) -> int | None:
+    """From how many rows a suite was proposed last; None where that is not known."""
+    meta = document.get("meta")
+    rows = meta.get(PROFILED) if isinstance(meta, Mapping) else None
+    return rows if isinstance(rows, int) and not isinstance(rows, bool) else None
 
 
 @dataclass(frozen=True)
