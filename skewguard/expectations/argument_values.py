@@ -14,8 +14,6 @@ _NEED_A_MEMBER = frozenset(
         "expect_column_values_to_be_in_set",
         "expect_column_most_common_value_to_be_in_set",
         "expect_column_pair_values_to_be_in_set",
-        "expect_column_distinct_values_to_be_in_set",
-        "expect_column_distinct_values_to_equal_set",
     }
 )
 _OF_ONE_TYPE = frozenset({"expect_column_values_to_be_of_type", "expect_column_type_to_be"})

@@ -187,7 +187,7 @@ def _limits(rng: Random, pool: Sequence[Any]) -> Arguments:
         limits["max_value"] = high
     for key in ("strict_min", "strict_max"):
         if rng.random() < 0.3:
-            limits[key] = rng.random() < 0.7
+            limits[key] = rng.random() < 0.7 and low != high  # nothing lies strictly between equal bounds: refused
     return limits
 
 
@@ -306,7 +306,12 @@ def _pair_set(rng: Random, columns: Sequence[_Column], _: pa.Table) -> Arguments
     pairs = [[rng.choice((*_pool(first), None)), rng.choice((*_pool(second), None))] for _ in range(rng.randint(0, 5))]
     pairs = [pair for pair in pairs if not any(isinstance(value, list) for value in pair)]
     ignore = rng.choice(_PAIR_IGNORES)
-    return {"column_A": first.name, "column_B": second.name, "value_pairs_set": pairs, "ignore_row_if": ignore}
+    return {
+        "column_A": first.name,
+        "column_B": second.name,
+        "value_pairs_set": pairs or [[None, None]],
+        "ignore_row_if": ignore,
+    }
 
 
 def _several(*families: str, **fixed: Sequence[Any]) -> Family:
@@ -396,7 +401,7 @@ def _exists(rng: Random, columns: Sequence[_Column], _: pa.Table) -> Arguments:
 
 MAPS: dict[str, Family] = {
     "expect_column_values_to_be_between": _between,
-    "expect_column_values_to_be_in_set": _set(0),
+    "expect_column_values_to_be_in_set": _set(1),
     "expect_column_values_to_not_be_in_set": _set(0),
     "expect_column_values_to_be_null": _any(),
     "expect_column_values_to_not_be_null": _any(),
