@@ -57,7 +57,8 @@ class Row:
             return None
         pairs = zip(self.runs["ours"], self.runs[side], strict=True)
         more_is_better = self.case.unit == "req/s"
-        return statistics.median(mine / other if more_is_better else other / mine for mine, other in pairs)
+        ratios = [mine / other if more_is_better else other / mine for mine, other in pairs if mine and other]
+        return statistics.median(ratios) if ratios else None
 
     def data(self) -> dict[str, Any]:
         """For the results file."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -20,13 +21,20 @@ ANEW_AFTER = 1.0
 Reply = Any
 
 
+@dataclass(slots=True)
+class _Good:
+    reply: Reply
+    kept: float
+    served: float
+
+
 class LastGood:
     """Good rows by place (a number for each view of each prepared look-up) and entity key."""
 
     def __init__(self, cells: int = CELLS, clock: Callable[[], float] = monotonic) -> None:
         self._limit = cells
         self._clock = clock
-        self._kept: dict[tuple[int, bytes], tuple[Reply, float]] = {}
+        self._kept: dict[tuple[int, bytes], _Good] = {}
         self._cells = 0
         self._places = 0
         self._lock = threading.Lock()
@@ -45,19 +53,20 @@ class LastGood:
             for key, reply in rows:
                 before = kept.get((place, key))
                 if before is not None:
-                    if now - before[1] < ANEW_AFTER:
+                    before.served = now
+                    if now - before.kept < ANEW_AFTER:
                         continue
                     del kept[place, key]  # so that it comes last
-                kept[place, key] = (reply, now)
-                self._cells += len(reply) if before is None else len(reply) - len(before[0])
+                kept[place, key] = _Good(reply, now, now)
+                self._cells += len(reply) if before is None else len(reply) - len(before.reply)
             while self._cells > self._limit:
                 oldest = next(iter(kept))
-                self._cells -= len(kept.pop(oldest)[0])
+                self._cells -= len(kept.pop(oldest).reply)
 
     def find(self, place: int, key: bytes, max_age: float) -> Reply | None:
         """The row, unless it was served longer ago than so many seconds."""
         found = self._kept.get((place, key))
-        return found[0] if found is not None and self._clock() - found[1] <= max_age else None
+        return found.reply if found is not None and self._clock() - found.served <= max_age else None
 
     @property
     def cells(self) -> int:

@@ -44,7 +44,7 @@ def _is_type(name: str) -> bool:
 
     try:
         np.dtype(name)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, SyntaxError):
         named = (getattr(module, name, None) for module in (pd, extensions))
         return any(isinstance(one, type) for one in named) or native_type_type_map(name) is not None
     return True

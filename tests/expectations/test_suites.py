@@ -57,6 +57,7 @@ WRONG: list[tuple[Any, str]] = [
         document(entry("expect_column_values_to_be_of_type", column="x", type_="DOUBLE")),
         "type_: got 'DOUBLE', which is no type to GX on pandas; expected a name of NumPy's",
     ),
+    (document(entry("expect_column_values_to_be_of_type", column="x", type_="i4,)")), "type_: got 'i4,)'"),
     (document(between(min_value=2**53 + 1)), "min_value: got 9007199254740993; GX keeps bounds as doubles"),
     (document(between(max_value=10**400)), "GX keeps bounds as doubles"),
     (document(between(min_value={"$PARAMETER": "lo"})), "suite parameters are not supported, write the value"),

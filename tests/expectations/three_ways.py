@@ -1,4 +1,4 @@
-"""One case judged three ways: GX itself (``oracle.py``), in SQL, row by row; and where they part.
+"""One case judged by GX itself (``oracle.py``), in SQL (from memory and from a file), row by row; and where they part.
 
 Every difference must have a name: ``DEVIATIONS`` says which there are, each with the reason, and
 docs/row-validator.md lists the same names (a test compares). A difference without a name is a mistake.
@@ -12,18 +12,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from skewguard.expectations.judge import Judged, judge_suite
 from skewguard.expectations.rows.compile import compile_rows
 from skewguard.expectations.rows.suite import RowRule
 from skewguard.expectations.rows.validator import RowValidator
 from skewguard.expectations.sql.plan import plan_suite
-from skewguard.expectations.sql.source import columns_of, open_source
+from skewguard.expectations.sql.source import Source, columns_of, open_source
 from skewguard.expectations.suites import Rule, Suite, parse_suite
 from tests.expectations import feast_like
 from tests.expectations.generated import Case
@@ -34,7 +37,7 @@ _WIDE = 2**53
 
 @dataclass(frozen=True)
 class Difference:
-    """An engine (sql or rows) parts from GX on a rule: in what, and by which deviation, None for none."""
+    """An engine (sql, file or rows) parts from GX on a rule: in what, and by which deviation, None for none."""
 
     engine: str
     what: str
@@ -74,12 +77,13 @@ def _compare(case: Case) -> Compared:
     suite = parse_suite(case.document)
     gx = judge(case.table, suite)
     compared = Compared(Counter({"gx": len(gx)}))
-    plan = plan_suite(suite, columns_of(open_source(case.table)))
-    compared.judged.update(f"sql: planned for {planned.how}" for planned in plan.rules)
-    in_sql = tuple(planned.rule for planned in plan.by("sql"))  # what is GX's in any case would be GX against itself
-    for judged in judge_suite(case.table, replace(suite, rules=in_sql))[0]:
-        compared.judged[f"sql: judged by {judged.judged_by}"] += 1
-        compared.differences += _sql(judged, gx[judged.rule.position])
+    _in_sql("sql", case.table, suite, gx, compared)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "case.parquet"
+        rows = case.table.num_rows
+        pq.write_table(case.table, path, row_group_size=max(1, rows // (1 + len(case.document["expectations"]) % 3)))
+        there = pq.read_table(path)  # files have no seconds, for one
+        _in_sql("file", path, suite, gx if there.equals(case.table) else judge(there, suite), compared)
     compared.differences += _rows(case.table, suite, gx, compared.judged)
     return compared
 
@@ -87,10 +91,19 @@ def _compare(case: Case) -> Compared:
 # SQL
 
 
-def _sql(judged: Judged, gx: Outcome) -> Iterator[Difference]:
+def _in_sql(engine: str, source: Source, suite: Suite, gx: Mapping[int, Outcome], compared: Compared) -> None:
+    plan = plan_suite(suite, columns_of(open_source(source)))
+    compared.judged.update(f"{engine}: planned for {planned.how}" for planned in plan.rules)
+    in_sql = tuple(planned.rule for planned in plan.by("sql"))  # what is GX's in any case would be GX against itself
+    for judged in judge_suite(source, replace(suite, rules=in_sql))[0]:
+        compared.judged[f"{engine}: judged by {judged.judged_by}"] += 1
+        compared.differences += _sql(engine, judged, gx[judged.rule.position])
+
+
+def _sql(engine: str, judged: Judged, gx: Outcome) -> Iterator[Difference]:
     found = judged.outcome
     if (found.trouble is None) != (gx.broke is None):
-        yield Difference("sql", "broke", judged.rule, gx.broke, found.trouble)
+        yield Difference(engine, "broke", judged.rule, gx.broke, found.trouble)
         return
     result = found.result
     pairs = [("success", gx.success, found.success)]
@@ -106,7 +119,7 @@ def _sql(judged: Judged, gx: Outcome) -> Iterator[Difference]:
         pairs.append(("observed", plain(gx.observed), plain(result.get("observed_value"))))
     for what, wanted, got in pairs:
         if wanted != got and not (what == "observed" and _close(wanted, got)):
-            yield Difference("sql", what, judged.rule, wanted, got)
+            yield Difference(engine, what, judged.rule, wanted, got)
 
 
 def _close(one: Any, other: Any) -> bool:

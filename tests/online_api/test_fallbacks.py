@@ -258,6 +258,7 @@ def test_good_rows_are_bounded_and_grow_old() -> None:
     now += ANEW_AFTER / 2
     good.keep(place, [(b"a", [b"5", b"6"])])
     assert good.find(place, b"a", 60.0) == [b"1", b"2"]  # was kept a moment ago
+    assert good.find(place, b"a", 0.1) == [b"1", b"2"]  # and served just now
     now += ANEW_AFTER / 2
     good.keep(place, [(b"a", [b"5", b"6"])])
     assert (good.find(place, b"a", 60.0), good.cells) == ([b"5", b"6"], 4)

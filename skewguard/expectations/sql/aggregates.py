@@ -207,8 +207,12 @@ def _median(rule: Rule, context: Context) -> Callable[[], Judging]:
     def judging() -> Judging:
         got = yield [about, ask]
         _refuse_wide(got[about])
-        middle = got[ask]
-        return between_outcome((float(middle[0]) + float(middle[1])) / 2 if middle else None, limits)
+        if not got[ask]:
+            return between_outcome(None, limits)
+        low, high = map(float, got[ask])
+        if math.isinf(low + high) and math.isfinite(low) and math.isfinite(high):
+            raise LeftToGx("the sum of the two values in the middle is beyond every double")
+        return between_outcome((low + high) / 2, limits)
 
     return judging
 

@@ -91,11 +91,6 @@ class Column:
         """Whether its bounds count as float32 (or float16)."""
         return bool(self.type in (pa.float32(), pa.float16()))
 
-    @property
-    def is_narrow(self) -> bool:
-        """Whether every whole number that it can hold is a double, too."""
-        return bool(pa.types.is_integer(self.type)) and int(self.type.bit_width) < 64
-
 
 def kind_of(kind: pa.DataType) -> Kind:
     """The kind of an Arrow type."""

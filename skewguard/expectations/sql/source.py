@@ -127,6 +127,8 @@ class ParquetSource:
         return True
 
     def _nulls(self, column: Column) -> int | None:
+        if pa.types.is_nested(column.type):  # those of its items, where an empty list counts as one
+            return None
         parts = self._statistics(column)
         return None if None in parts else sum(part.nulls for part in parts if part)
 
@@ -142,7 +144,7 @@ class ParquetSource:
     def _statistics(self, column: Column) -> list[_Statistics | None]:
         """Those of each row group; None where it does not count nulls, or positions are not those of the schema."""
         return [
-            _statistics(metadata, number, column.position) if metadata.num_columns == len(self.schema) else None
+            _statistics(metadata, number, column) if metadata.num_columns == len(self.schema) else None
             for metadata in self._metadata
             for number in range(metadata.num_row_groups)
         ]
@@ -228,14 +230,16 @@ class _Statistics(NamedTuple):
     span: Span | None
 
 
-def _statistics(metadata: Any, number: int, position: int) -> _Statistics | None:
+def _statistics(metadata: Any, number: int, column: Column) -> _Statistics | None:
     # each of these objects is alive while the next one is read: pyarrow crashes where they are not
     group = metadata.row_group(number)
-    chunk = group.column(position)
+    chunk = group.column(column.position)
     found = chunk.statistics
     if found is None or not found.has_null_count:
         return None
-    return _Statistics(group.num_rows, found.null_count, (found.min, found.max) if found.has_min_max else None)
+    # read of whole numbers only: Python has no place for every time
+    span = (found.min, found.max) if pa.types.is_signed_integer(column.type) and found.has_min_max else None
+    return _Statistics(group.num_rows, found.null_count, span)
 
 
 def _opened(path: str) -> tuple[Any, pa.Schema]:

@@ -6,6 +6,7 @@ Sorted places, strings by value, whole numbers by their place: of a column witho
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -133,20 +134,25 @@ def groups(values: Any, least: int) -> tuple[int, int]:
 
 def numbers(values: pa.ChunkedArray, column: Column) -> Any:
     """The values that are not missing, as NumPy has them: floats as float64."""
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+        values = values.cast(kind)
     found = values.drop_null().to_numpy()
     if column.kind is Kind.REAL:
         found = found.astype(np.float64, copy=False)
         return found[~np.isnan(found)] if column.nan else found
-    return found.astype(np.int64, copy=False) if column.is_narrow else found
+    return found.astype(np.int64, copy=False) if kind.bit_width < 64 else found
 
 
 def counts(values: pa.ChunkedArray) -> list[tuple[str, int]]:
     """The different strings, each with its rows."""
-    if pa.types.is_dictionary(values.type):
-        values = values.unify_dictionaries()
-    found = pc.value_counts(values)
-    texts, rows = found.field("values"), found.field("counts")
-    return [pair for pair in zip(texts.to_pylist(), rows.to_pylist(), strict=True) if pair[0] is not None]
+    found: Counter[str | None] = Counter()
+    for chunk in values.chunks if pa.types.is_dictionary(values.type) else [values]:
+        counted = pc.value_counts(chunk)
+        for text, rows in zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True):
+            found[text] += rows  # a dictionary may have a text twice
+    return [(text, rows) for text, rows in found.items() if text is not None]
 
 
 def distinct(values: pa.ChunkedArray) -> int:
