@@ -1,4 +1,4 @@
-"""Values of an expectation's arguments that GX takes without a word, and that no data can ever be as expected by."""
+"""Values of an expectation's arguments that GX takes without a word, and that no value can be as expected by."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def finding_row(number: int, item: Finding, told: Told) -> FindingRow:
         since=_since(item, run, earlier),
         new=bool(earlier) and not known_before,
         evidence=pairs(item.evidence),
-        gist="; ".join(f"{name} = {value}" for name, value in pairs(item.evidence)[:3] if len(value) <= 40),
+        gist=_gist({name: value for name, value in item.evidence.items() if value is not None}),
         advice=tuple(code_parts(clean(item.advice, TEXT_LENGTH))),
         samples=tuple(_sample(row, item.cause) for row in item.samples[:most]),
         more_samples=max(len(item.samples) - most, 0),
@@ -152,6 +152,10 @@ def _since(item: Finding, run: Run, earlier: Sequence[Night]) -> str:
         return "This run" if earlier else "This run (no earlier run is known)"
     lasted = run.as_of - item.first_seen
     return when(item.first_seen) + (f" ({span(lasted)})" if lasted.total_seconds() > 0 else "")
+
+
+def _gist(evidence: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name} = {value}" for name, value in pairs(evidence)[:3] if len(value) <= 40)
 
 
 def _told(value: Any) -> str:
