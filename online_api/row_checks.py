@@ -222,11 +222,12 @@ def row_check(
     window: Callable[[str, Sequence[RowRule]], RateWindow],
 ) -> RowCheck | None:
     """The check of a look-up by a service's rules; None where none of them is to be asked."""
-    found = _sources(service, request, outputs)
+    found = _sources(service, request, outputs, reads)
+    about = {name: _about(source, request, outputs, reads) for name, source in found.items()}
     uses = []
     for rule in suite.row_rules:
         if all(column in found for column in rule.columns):
-            use = _use(rule, service.name, found, outputs, policy)
+            use = _use(rule, service.name, about, policy)
             if use is not None:
                 uses.append(use)
     if not uses:
@@ -239,23 +240,17 @@ def row_check(
     return RowCheck(uses, replace(suite, rules=rules), [found[column] for column in needed], reads, counted)
 
 
-def _use(
-    rule: RowRule, service: str, sources: Mapping[str, Source], outputs: Sequence[Output], policy: ServingPolicy
-) -> RuleUse | None:
+def _use(rule: RowRule, service: str, about: Mapping[str, Sequence[Output]], policy: ServingPolicy) -> RuleUse | None:
     """What is done where a rule fails; None where nothing is, so that it need not be asked.
 
-    A rule on several columns is about each of them. Join keys and request data are the caller's: there is no other
-    value for them, and ``serving`` of the service holds.
+    A rule on several columns is about each of them, and about what is computed from them. Join keys and request data
+    are the caller's: there is no other value for them, and ``serving`` of the service holds.
     """
-    by_source = {(o.read, o.position): o for o in outputs}
-    touched = [
-        by_source[(s.read if s.kind == "stored" else None, s.position)]
-        for s in (sources[column] for column in rule.subjects)
-        if s.kind in ("stored", "computed")
-    ]
-    gates = {output.index: policy.serving_of(output.place.reference) for output in touched}
-    named = set(gates.values()) or {policy.serving}
-    if len(touched) < len(rule.subjects):
+    gates = {
+        output.index: policy.serving_of(output.place.reference) for column in rule.subjects for output in about[column]
+    }
+    named = set(gates.values())
+    if not all(about[column] for column in rule.subjects):
         named.add(policy.serving)
     action = policy.severities.get(rule.severity, "block")
     if named == {"off"}:
@@ -270,9 +265,41 @@ def _use(
     return RuleUse(service, rule, "fallback" if replaced else "annotate", replaced)
 
 
-def _sources(service: ServiceDef, request: ServiceDef, outputs: Sequence[Output]) -> dict[str, Source]:
-    """Where the columns of a service's suite are in a look-up, by every name that a suite may use for them."""
+def _about(
+    source: Source, request: ServiceDef, outputs: Sequence[Output], reads: Sequence[ViewRead]
+) -> tuple[Output, ...]:
+    """The features of a look-up that are wrong where a value is: the value's own, and those computed from it."""
+    if source.kind == "computed":
+        return tuple(o for o in outputs if o.read is None and o.position == source.position)
+    if source.kind != "stored":
+        return ()
+    view = reads[source.read].view
+    computed = {
+        od.name
+        for od in request.on_demand
+        if any(p.view.name == view and any(f.name == source.name for f in p.features) for p in od.inputs)
+    }
+    return tuple(
+        o
+        for o in outputs
+        if (o.place.view in computed if o.read is None else (o.read, o.position) == (source.read, source.position))
+    )
+
+
+def _sources(
+    service: ServiceDef, request: ServiceDef, outputs: Sequence[Output], reads: Sequence[ViewRead]
+) -> dict[str, Source]:
+    """Where the columns of a service's suite are in a look-up, by every name that a suite may use for them.
+
+    A feature that is read as the input of an on-demand view, and not asked for, is among them.
+    """
     alone = bool(request.name)
+    hidden = {
+        f"{read.view}:{feature.name}": (number, position)
+        for number, read in enumerate(reads)
+        for position, (feature, _) in enumerate(read.features)
+        if number >= len(request.projections)
+    }
     of_request = {(o.place if alone else o.place.reference): o for o in outputs}
     short = [f.name for f in service.outputs()]
     found = {f.name: Source(f.name, f.dtype, "request", f.name) for f in request.request_fields}
@@ -280,9 +307,12 @@ def _sources(service: ServiceDef, request: ServiceDef, outputs: Sequence[Output]
     features = zip(places(service), service.outputs(), service.outputs(full_feature_names=True), strict=True)
     for place, by_short, by_full in features:
         output = of_request.get(place if alone else place.reference)
-        if output is None:
+        if output is not None:
+            kind, read, position = ("computed" if output.read is None else "stored"), output.read or 0, output.position
+        elif place.reference in hidden:
+            kind, (read, position) = "stored", hidden[place.reference]
+        else:
             continue
-        kind, read = ("computed", 0) if output.read is None else ("stored", output.read)
         for name in (by_short.name,) * (short.count(by_short.name) == 1) + (by_full.name,):
-            found[name] = Source(name, by_full.dtype, kind, place.feature, read, output.position)
+            found[name] = Source(name, by_full.dtype, kind, place.feature, read, position)
     return found

@@ -101,8 +101,8 @@ def from_sources(
 ) -> ProfiledRows:
     """About ``rows`` vectors, point in time, of entities that the sources know at ``as_of``, chosen by hash.
 
-    The as-of times of an entity lie evenly between its first row and the end of the data: at a time before it, a
-    training set has no business. Raises BadInputError where there are no rows, ConfigurationError for a source that
+    The as-of times of an entity lie evenly between the moment from which every view that knows it has a row, and the
+    end of the data: before that, a training set has no business. Raises BadInputError where there are no rows, ConfigurationError for a source that
     cannot be read, StoreUnavailableError for one that Feast cannot.
     """
     with TemporaryDirectory(prefix="skewguard-") as folder, connect() as con:
@@ -194,7 +194,11 @@ def _with_times(
 def _spans(
     con: duckdb.DuckDBPyConnection, service: ServiceDef, entities: pa.Table, as_of: datetime
 ) -> tuple[Any, int | None]:
-    """The first moment of each entity in any view, and the last of all (microseconds since 1970), up to ``as_of``."""
+    """From when every view that knows an entity has a row of it, and the last moment of all, up to ``as_of``.
+
+    In microseconds since 1970.
+    """
+    never = np.iinfo(np.int64).min
     number, firsts, ends = "__entity", [], []
     con.register("__sampled", entities.append_column(number, pa.array(np.arange(entities.num_rows))))
     for projection in merged_projections(service):
@@ -205,7 +209,7 @@ def _spans(
             f"FROM __sampled s JOIN ({rows}) r ON {on} GROUP BY 1"
         )
         found = con.execute(query).to_arrow_table()
-        one = np.full(entities.num_rows, np.iinfo(np.int64).max)
+        one = np.full(entities.num_rows, never)
         one[found.column("n").to_numpy()] = found.column("first").to_numpy()
         # the moments of a view without entities are nobody's first
         firsts += [one] if projection.keys or not service.join_keys else []
@@ -213,7 +217,9 @@ def _spans(
     con.unregister("__sampled")
     if not firsts or not ends:
         return np.array([], dtype="int64"), None
-    return np.minimum(np.min(firsts, axis=0), max(ends)), int(max(ends))
+    last = int(max(ends))
+    first = np.max(firsts, axis=0)
+    return np.where(first == never, last, np.minimum(first, last)), last
 
 
 def _as_of_column(table: pa.Table, features: set[str]) -> str | None:

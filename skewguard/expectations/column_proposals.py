@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 MAX_CATEGORIES = 30
 HEAD_ROOM = 0.1
 _RARE = 0.01
+_HALF = 0.5
 _LEAST_ROOM = timedelta(days=1)
 
 
@@ -66,19 +67,20 @@ def _type_name(kind: pa.DataType) -> str | None:
 
 def _filled(name: str, filled: int, rows: int) -> Iterator[dict[str, Any]]:
     """Always filled: the share that so many rows show (rule of three); else what was seen less sampling error and 5
-    points. Nothing of a column that is nearly always empty.
+    points. Nothing of a column of which less than half would have to be filled.
+
+    Never critical: a look-up of an entity that is new has no values, and would be refused for it.
     """
     share = filled / rows
     if share == 1:
         floor = min(0.99, math.floor((1 - 3 / rows) * 100) / 100)
-        notes, severity = f"Filled in all of the {rows:,} rows.", "critical"
+        notes = f"Filled in all of the {rows:,} rows. Critical would refuse look-ups of entities that are new."
     else:
         error = 3 * math.sqrt(share * (1 - share) / rows)
         floor = math.floor((share - 0.05 - error) * 100) / 100
         notes = f"Filled in {share:.2%} of {rows:,} rows; less three standard errors and five points."
-        severity = "warning"
-    if floor > 0:
-        yield expectation("expect_column_values_to_not_be_null", severity, notes, column=name, mostly=floor)
+    if floor >= _HALF:
+        yield expectation("expect_column_values_to_not_be_null", "warning", notes, column=name, mostly=floor)
 
 
 def _range(name: str, values: pa.ChunkedArray) -> Iterator[dict[str, Any]]:

@@ -25,7 +25,7 @@ from skewguard.online.connection import connect, settings_from_repo
 from skewguard.online.encoding import encode_value
 from skewguard.online.keys import KeyEncoder, feature_field
 from skewguard.override import Override
-from skewguard.plan import load_plan, save_plan
+from skewguard.plan import ServingPlan, load_plan, save_plan
 from skewguard.planning import write_plan
 from skewguard.row_rules import ServiceRules, compile_row_rules
 from skewguard.state import State
@@ -380,7 +380,7 @@ def test_a_kill_while_rules_are_written_leaves_the_old_plan(folder: Path) -> Non
         import os, signal, sys
         from dataclasses import replace
         import skewguard.files as files
-        from skewguard.plan import load_plan, save_plan
+        from skewguard.plan import ServingPlan, load_plan, save_plan
         plan = load_plan(sys.argv[1])
         os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # what was written is in the file, not yet in place
         save_plan(replace(plan, row_rules={}), sys.argv[1])
@@ -481,3 +481,31 @@ def test_a_rule_that_breaks_is_told_as_broken_and_nothing_is_held_against_the_da
             'rule="1 expect_column_values_to_be_between",service="drivers"}'
         )
         assert metric(server, line) == 1
+
+
+def test_what_is_computed_from_a_bad_value_is_bad_even_where_the_value_is_not_asked_for(
+    repo: FeastRepo, plan: ServingPlan, tmp_path: Path
+) -> None:
+    path = tmp_path / "plan.json"
+    save_plan(plan, path)
+    folder = copy_repo(repo, tmp_path / "repo", path)
+    (folder / "skewguard.yaml").write_text("services: {live: {serving: fallback, fallback: null}}\n")
+    write_suite(folder, "live", [rule("values_to_be_between", column="trips", max_value=45)])
+    put_in_force(folder)
+    trips = {"driver_id": [1, 6], "distance": [2.0, 3.0], "at": [AS_OF.isoformat()] * 2}
+    entities = {**trips, "shop_code": ["x", "x"]}
+    with served(folder) as server:
+        server.verdict("live", "pass")
+        whole = server.look(feature_service="live", entities=entities)
+        found = told(whole)
+        assert sorted(found) == ["per_trip", "rounded", "trips"]  # and not days, place or score
+        assert [one["used"] for one in found.values()] == [{"null": [1]}] * 3
+        values = columns(whole.json())
+        assert [values[name][0] is None for name in found] == [False] * 3
+        assert [values[name][1] for name in found] == [None] * 3
+        alone = server.look(features=["ratios:per_trip"], entities=trips)
+        assert told(alone)["per_trip"]["used"] == {"null": [1]}
+        assert columns(alone.json())["per_trip"] == [0.2, None]
+        other = server.look(features=["moments:days"], entities=entities)
+        assert other.status_code == 200
+        assert "skewguard" not in other.json()["metadata"]
