@@ -14,7 +14,7 @@ from online_api import endpoint, handlers, pages, plan_page, problems
 from online_api.metrics import Metrics
 from online_api.middleware import MetricsMiddleware, TokenMiddleware
 from online_api.plan_files import stamp
-from online_api.plan_watch import PlanMetrics, PlanWatcher, tell_refused
+from online_api.plan_watch import PlanMetrics, PlanWatcher, tell_suites
 from online_api.pressure import PressureMiddleware
 from online_api.served_log import ServedLog
 from online_api.settings import Settings
@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
     """
     loaded = stamp(settings.plan)
     plan = load_plan(settings.plan)
-    tell_refused(plan)
+    tell_suites(plan)
     metrics = Metrics(settings.metrics_folder, settings.state / "metrics")
     store = OnlineStore(settings.redis, settings.limits.redis_timeout, metrics)
     log = ServedLog(settings, metrics)

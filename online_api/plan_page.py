@@ -13,7 +13,8 @@ router = APIRouter()
 
 @router.get("/v1/plan")
 async def show_plan(request: Request) -> Response:
-    """The plan's digest, the services, each view's fingerprint, and the trouble with a newer plan (null: none)."""
+    """The plan's digest, the services, each view's fingerprint, each service's suite, and the trouble with a newer plan
+    (null: none)."""
     state: ApiState = request.app.state.api
     body = {
         "project": state.plan.project,
@@ -22,5 +23,6 @@ async def show_plan(request: Request) -> Response:
         "problem": state.plan_problem,
         "services": state.plan.service_names(),
         "fingerprints": dict(state.plan.fingerprints),
+        "suites": {name: rules.told() for name, rules in state.plan.row_rules.items()},
     }
     return Response(orjson.dumps(body), 200, media_type="application/json")

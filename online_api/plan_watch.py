@@ -29,12 +29,18 @@ LOOK_SECONDS = 1.0
 log = logging.getLogger("online_api")
 
 
-def tell_refused(plan: ServingPlan) -> None:
-    """Say in the log which suites are refused."""
+def tell_suites(plan: ServingPlan, before: ServingPlan | None = None) -> None:
+    """Say in the log which suites are refused, name columns that may be misspelt, or are gone since the plan before."""
     for service, rules in plan.row_rules.items():
         if rules.problem is not None:
             in_force = "there is none in force" if rules.rules is None else "the one before it stays in force"
             log.warning("the suite of %s is refused, %s: %s", service, in_force, " ".join(rules.problem.split()))
+        for rule in rules.absent():
+            if "did you mean" in rule["reason"]:
+                log.warning("the suite of %s: %s is not asked: %s", service, rule["label"], rule["reason"])
+    for service in before.row_rules if before is not None else ():
+        if service not in plan.row_rules:
+            log.warning("%s has no suite any more; its expectations are no longer asked", service)
 
 
 class PlanMetrics:
@@ -132,7 +138,7 @@ class PlanWatcher:
         self._publish(fresh)
         self._metrics.changes.labels("swapped").inc()
         log.info("serving plan %s now, before it %s", plan.digest[:12], state.plan.digest[:12])
-        tell_refused(plan)
+        tell_suites(plan, state.plan)
 
     async def _compile_if_due(self, plan: Stamp) -> None:
         sources = self._sources.look()

@@ -136,6 +136,8 @@ def _headers(error: Exception, kind: Kind, retry_after: int) -> dict[str, str]:
         headers["WWW-Authenticate"] = 'Bearer realm="skewguard"'
     if isinstance(error, GateBlocked):
         headers[VERDICT_HEADER] = error.verdict
+    if isinstance(error, ExpectationsFailedError):
+        headers[EXPECTATIONS_HEADER] = f"failed={len(error.failed)}"
     if isinstance(error, TooLargeError):
         headers["Connection"] = "close"  # the rest of the body was not read
     return headers

@@ -135,11 +135,25 @@ class Verdicts:
         if cached is not None and stamps == cached.stamps:
             cached.looked_at = now
             return cached
-        verdict, finished = _read(path, service) if stamps[0] else (_never(service), None)
+        verdict, finished = self._verdict(path, service, cached) if stamps[0] else (_never(service), None)
+        if cached is not None and stamps[0] is None and cached.stamps[0] is not None:
+            log.warning("the verdict of %s is gone (%s): it counts as never checked", service, path)
         promise = check_promise(contract, self._fingerprints)
         fresh = _Cached(verdict, promise, _overrides(override, service), now, stamps, finished)
         self._cache[service] = fresh
         return fresh
+
+    def _verdict(self, path: Path, service: str, cached: _Cached | None) -> tuple[ServiceVerdict, datetime | None]:
+        """What a file says. One that cannot be used is inconclusive, but a block that it was before: that one stays."""
+        try:
+            return _read(path, service)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = f"its verdict file cannot be used ({type(error).__name__}: {error})"
+            log.warning("%s: %s", service, reason)
+            if cached is None or cached.verdict.verdict is not Verdict.BLOCK:
+                return ServiceVerdict(service, Verdict.INCONCLUSIVE, (reason,)), None
+            verdict = cached.verdict
+            return replace(verdict, reasons=tuple(dict.fromkeys((reason, *verdict.reasons)))), cached.finished
 
 
 def _never(service: str) -> ServiceVerdict:
@@ -167,23 +181,20 @@ def _name(value: Any) -> str | None:
     return value
 
 
-def _read(path: Path, service: str) -> tuple[ServiceVerdict, datetime | None]:
-    try:
-        data: Any = json.loads(path.read_bytes())
-        if data["service"] != service:
-            raise ValueError(f"it is about service {data['service']!r}")
-        finished = datetime.fromisoformat(data["finished_at"])
-        finished = finished.replace(tzinfo=UTC) if finished.tzinfo is None else finished
-        verdict = ServiceVerdict(
-            service,
-            Verdict(data["verdict"]),
-            tuple(str(reason) for reason in data["reasons"]),
-            str(data["run_id"]),
-            str(data["as_of"]),
-            str(data["finished_at"]),
-            _blocked(data.get("blocked")),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"its verdict file cannot be used ({type(error).__name__}: {error})"
-        return ServiceVerdict(service, Verdict.INCONCLUSIVE, (reason,)), None
+def _read(path: Path, service: str) -> tuple[ServiceVerdict, datetime]:
+    """Raises OSError, ValueError, KeyError, TypeError for what is no verdict of the service."""
+    data: Any = json.loads(path.read_bytes())
+    if data["service"] != service:
+        raise ValueError(f"it is about service {data['service']!r}")
+    finished = datetime.fromisoformat(data["finished_at"])
+    finished = finished.replace(tzinfo=UTC) if finished.tzinfo is None else finished
+    verdict = ServiceVerdict(
+        service,
+        Verdict(data["verdict"]),
+        tuple(str(reason) for reason in data["reasons"]),
+        str(data["run_id"]),
+        str(data["as_of"]),
+        str(data["finished_at"]),
+        _blocked(data.get("blocked")),
+    )
     return verdict, finished

@@ -155,7 +155,8 @@ def _skew(workspace: Workspace, service: ServiceDef, as_of: datetime) -> tuple[l
     else:
         age = workspace.clock() - state.finished_at
         if policy.verdict_max_age is not None and age > policy.verdict_max_age:
-            reason = f"the last verdict is {age / timedelta(hours=1):.1f} hours old; run `skewguard check` first"
+            old, most = (timedelta(seconds=round(span.total_seconds())) for span in (age, policy.verdict_max_age))
+            reason = f"the last verdict is {old} old, verdict_max_age is {most}; run `skewguard check` first"
             return [CheckResult("skew", "inconclusive", reason=reason)], {"run_id": state.run_id}
         try:
             run = History(workspace.state.history).run(state.run_id)

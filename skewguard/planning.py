@@ -29,6 +29,6 @@ def write_plan(repo: FeastRepo, path: Path, unchanged: Callable[[], bool] = lamb
         before = {}
     plan = replace(compiled, row_rules=compile_row_rules(repo.path, compiled, before))
     if not unchanged():
-        raise StoreUnavailableError(f"the registry of {repo.path}", "it was written while it was read")
+        raise StoreUnavailableError(f"the registry or a suite of {repo.path}", "it was written while it was read")
     save_plan(plan, path)
     return plan

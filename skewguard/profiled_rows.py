@@ -102,8 +102,8 @@ def from_sources(
     """About ``rows`` vectors, point in time, of entities that the sources know at ``as_of``, chosen by hash.
 
     The as-of times of an entity lie evenly between the moment from which every view that knows it has a row, and the
-    end of the data: before that, a training set has no business. Raises BadInputError where there are no rows, ConfigurationError for a source that
-    cannot be read, StoreUnavailableError for one that Feast cannot.
+    end of the data: before that, a training set has no business. Raises BadInputError where there are no rows,
+    ConfigurationError for a source that cannot be read, StoreUnavailableError for one that Feast cannot.
     """
     with TemporaryDirectory(prefix="skewguard-") as folder, connect() as con:
         every = workspace.policy_for(service.name).offline == "feast"

@@ -40,6 +40,21 @@ class ServiceRules:
     file: str
     problem: str | None = None
 
+    def absent(self) -> list[dict[str, Any]]:
+        """The rules that name a column which is not served: a label, or a misspelt one."""
+        found: list[dict[str, Any]] = [] if self.rules is None else self.rules["rules"]
+        return [rule for rule in found if rule["status"] == "absent"]
+
+    def told(self) -> dict[str, Any]:
+        """What is in force, as JSON data: the suite's digest, how many rules are asked of a row, and what is not."""
+        rules = [] if self.rules is None else self.rules["rules"]
+        return {
+            "suite": None if self.rules is None else self.rules["suite_digest"],
+            "asked": sum(rule["status"] == "row" for rule in rules),
+            "not_served": [f"{rule['label']}: {rule['reason']}" for rule in self.absent()],
+            "problem": self.problem,
+        }
+
     def to_data(self) -> dict[str, Any]:
         """As JSON data."""
         return asdict(self)

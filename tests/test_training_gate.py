@@ -71,7 +71,10 @@ def test_a_verdict_that_is_old(guard: SkewGuard) -> None:
     guard.check("till_v1")
     later = SkewGuard(guard.path, clock=lambda: AS_OF + timedelta(days=2, hours=1))
     found = refused(later)
-    assert "the last verdict is 49.0 hours old; run `skewguard check` first" in str(found)
+    assert (
+        "the last verdict is 2 days, 1:00:00 old, verdict_max_age is 2 days, 0:00:00; run `skewguard check` first"
+        in str(found)
+    )
     young = SkewGuard(guard.path, clock=lambda: AS_OF + timedelta(days=2) - HOUR)
     assert young.training_set(entity_rows(), "till_v1").decision.verdict is not Verdict.INCONCLUSIVE
 

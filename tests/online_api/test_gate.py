@@ -136,6 +136,20 @@ def test_a_broken_verdict_file_is_inconclusive(guarded: Served) -> None:
     assert problem(refused, 503, "gate-blocked")["verdict"] == "inconclusive"
 
 
+def test_a_block_stays_when_its_file_breaks(guarded: Served) -> None:
+    guarded.verdict("drivers", "block")
+    until(guarded.look, 503)
+    (guarded.folder / ".skewguard" / "gate" / "drivers.json").write_text('{"service": "drivers", "verd')
+    time.sleep(1.2)
+
+    found = problem(guarded.look(), 503, "gate-blocked")
+
+    assert found["verdict"] == "block"
+    assert "its verdict file cannot be used" in found["reasons"][0]
+    guarded.verdict("drivers", "pass")
+    until(guarded.look, 200)
+
+
 def test_metrics_count_refusals_and_show_verdicts(guarded: Served) -> None:
     guarded.verdict("drivers", "block")
     until(guarded.look, 503)

@@ -329,4 +329,4 @@ def test_an_empty_registry_is_one_that_is_being_written(tmp_path: Path) -> None:
 def test_the_plan_endpoint_tells_json(server: Served) -> None:
     body = plan_of(server)
     assert json.dumps(body)
-    assert set(body) == {"project", "digest", "loaded_at", "problem", "services", "fingerprints"}
+    assert set(body) == {"project", "digest", "loaded_at", "problem", "services", "fingerprints", "suites"}

@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from online_api.plan_files import PlanSources, stamp
+from online_api.plan_watch import tell_suites
 from skewguard.definitions import digest
 from skewguard.feast_repo import FeastRepo, quiet_feast
 from skewguard.online.connection import connect, settings_from_repo
@@ -169,6 +170,14 @@ def test_a_rule_on_several_columns_is_about_each_that_can_be_replaced(guarded: S
     assert (found["features"], found["done"]) == (["driver_id", "trips"], "fallback")
     assert told(response)["trips"]["used"] == {"contract_default": "all"}
     assert columns(response.json())["driver_id"] == [1]
+
+
+def test_the_plan_tells_which_suite_is_in_force(guarded: Served) -> None:
+    suites = guarded.client.get("/v1/plan").json()["suites"]
+    assert set(suites) == set(SUITES)
+    assert (suites["drivers"]["asked"], suites["drivers"]["problem"], len(suites["drivers"]["suite"])) == (6, None, 64)
+    (label,) = suites["drivers"]["not_served"]
+    assert "'churned'" in label
 
 
 def test_a_feature_list_is_asked_what_it_has_the_columns_for(guarded: Served) -> None:
@@ -390,6 +399,16 @@ def test_a_kill_while_rules_are_written_leaves_the_old_plan(folder: Path) -> Non
     assert path.read_bytes() == before
     with served(folder) as server:
         assert len(failed(server.look(**SLOT))) == 1
+
+
+def test_misspelt_columns_and_suites_that_are_gone_are_told(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_suite(folder, "numbered", [rule("values_to_be_between", column="capacty", min_value=1)])
+    put_in_force(folder)
+    plan = load_plan(folder / ".skewguard" / "plan.json")
+    tell_suites(plan)
+    assert "did you mean 'capacity'" in caplog.text
+    tell_suites(replace(plan, row_rules={}), plan)
+    assert "numbered has no suite any more" in caplog.text
 
 
 def test_the_time_of_a_suite_is_when_it_was_put_there(folder: Path) -> None:
