@@ -151,9 +151,11 @@ def _vectors(name: str, rows: Any, service: ServiceDef, full_feature_names: bool
     known = [field for field in outputs if field.name in table.column_names]
     if not known:
         wanted = ", ".join(f.name for f in outputs[:5])
-        raise BadInputError(
-            name, f"the columns {table.column_names}", f"features of {service.name!r}, such as {wanted}"
-        )
+        others = {field.name for field in service.outputs(not full_feature_names)}
+        hint = "without" if full_feature_names else "with"
+        more = f"; those are its features {hint} full_feature_names" if others & set(table.column_names) else ""
+        shown = ", ".join(table.column_names[:10]) + (", ..." if table.num_columns > 10 else "")
+        raise BadInputError(name, f"the columns {shown}", f"features of {service.name!r}, such as {wanted}{more}")
     for field in (*keys, *known):
         if field.name in table.column_names:
             at = table.column_names.index(field.name)

@@ -97,7 +97,8 @@ def load_suite(path: Path) -> Suite:
 def read_json(path: Path) -> Any:
     """The JSON value in a file; raises SuiteError naming it where it cannot be read, or is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_no_constant)
+        text = path.read_text(encoding="utf-8-sig")
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError(f"{path}: cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:
@@ -167,6 +168,14 @@ def _unknown_keys(document: Mapping[str, Any], known: tuple[str, ...], prefix: s
             near = nearest(str(key), known)
             lines.append(f"{prefix}{key}: unknown key." + (f" Did you mean {near!r}?" if near else ""))
     return lines
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} twice in one mapping")
+    return found
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -120,10 +120,11 @@ def test_slices_are_compared_for_themselves(repo: Path) -> None:
     [
         (lambda f: f.head(0), "no rows"),
         (lambda f: f[["label"]], "features of 'member_v1', such as spend"),
+        (lambda f: f[["spend"]].add_prefix("usage__"), "those are its features with full_feature_names"),
         (lambda f: f.assign(visits="many"), "visits"),
         (lambda f: 7, "a pandas DataFrame, an Arrow table or a file's path"),
     ],
-    ids=["empty", "no feature", "wrong type", "no frame"],
+    ids=["empty", "no feature", "full names", "wrong type", "no frame"],
 )
 def test_bad_rows(repo: Path, spoil: Callable[[pd.DataFrame], Any], message: str) -> None:
     guard = guard_at(repo, 4)

@@ -183,7 +183,14 @@ def test_every_problem_is_told_at_once() -> None:
     assert [f"expectation {n} " in str(caught.value) for n in (1, 2, 3)] == [True] * 3
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "not JSON"), ('{"name": NaN}', "NaN is not a JSON value")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ('{"name": NaN}', "NaN is not a JSON value"),
+        ('{"name": "s", "expectations": [], "expectations": []}', "the key 'expectations' twice"),
+    ],
+)
 def test_a_file_that_is_no_json(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "suite.json"
     path.write_text(text)
