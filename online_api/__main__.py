@@ -130,9 +130,8 @@ def _end(_number: int, _frame: FrameType | None) -> NoReturn:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until a signal; the exit code."""
     options = arguments(sys.argv[1:] if argv is None else argv)
-    for (
-        number
-    ) in STOP_SIGNALS:  # until the server takes them; what was started by then, such as a compilation, is ended
+    # until the server takes them; what was started by then, such as a compilation, is ended
+    for number in STOP_SIGNALS:
         signal.signal(number, _end)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
